@@ -18,37 +18,37 @@ from tests.middlebox import Halt, middlebox
 
 
 @pytest.fixture
-def sandbox_at_a_standstill(start_sandbox: Callable[..., RunningSandbox]) -> RunningSandbox:
-    """In real time, so that of two jobs one is the earlier; but no job begins, let alone ends, while a test looks."""
+def sandbox_with_idle_jobs(start_sandbox: Callable[..., RunningSandbox]) -> RunningSandbox:
+    """A sandbox in real time, so that one of two jobs is the earlier; no job starts during a test."""
     return start_sandbox(manual_clock=False, pace=Pace(start_delay=3600))
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of the process whose copies the workers are."""
+    """The address of the process that forks the workers."""
     with command_server(tmp_path_factory.mktemp("commands")) as address:
         yield address
 
 
 @pytest.fixture
 def start(server: str, sandbox: RunningSandbox, environment: dict[str, str]) -> Iterator[Start]:
-    """Starts a process whose calls are held at the halts."""
+    """A function that starts a process; its calls are held at the given halts."""
     with ExitStack() as stack:
 
-        def started(*halts: Halt, action: str = "create-move-job", stdout: int | None = None) -> Worker:
+        def start_worker(*halts: Halt, action: str = "create-move-job", stdout: int | None = None) -> Worker:
             box = stack.enter_context(middlebox(sandbox, *halts))
             return stack.enter_context(closing(Worker(server, box, environment, action, stdout)))
 
-        yield started
+        yield start_worker
 
 
 @pytest.fixture
 def call(environment: dict[str, str]) -> Call:
-    """The action run in this process: for calls that nothing happens to."""
+    """A function that runs an action in this process, without interruption."""
 
-    def called(params: dict[str, Any]) -> dict[str, Any]:
+    def run_action(params: dict[str, Any]) -> dict[str, Any]:
         run = create_move_job.run if "destination" in params else release_job.run
         with EmailSecurity.from_environment({**environment, "CFES_LISTING_LAG_SECONDS": LAG_SECONDS}) as api:
             return run(params, api)
 
-    return called
+    return run_action

@@ -1,4 +1,4 @@
-"""Actions that lack a field, found before a test imports them."""
+"""Find actions that lack a field before a test imports them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REQUIRED = [
 
 def incomplete_actions(folder: Path) -> list[str]:
     """Return one sentence for each module in which `ACTION = Action(…)` lacks a field."""
-    found = []
+    problems = []
     for path in sorted(folder.glob("*.py")):
         for statement in ast.parse(path.read_text(encoding="utf-8")).body:
             match statement:
@@ -25,5 +25,5 @@ def incomplete_actions(folder: Path) -> list[str]:
                     missing = [name for name in REQUIRED if name not in {keyword.arg for keyword in keywords}]
                     if missing:
                         fields = "field" if len(missing) == 1 else "fields"
-                        found.append(f"actions/{path.name}: give ACTION the {fields} {', '.join(missing)}")
-    return found
+                        problems.append(f"actions/{path.name}: give ACTION the {fields} {', '.join(missing)}")
+    return problems

@@ -1,4 +1,4 @@
-"""What the tests of the actions on named messages share: messages to name, and what became of them."""
+"""Messages for the tests of actions on named messages, and their folders afterwards."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from sandbox.message import Sender
 from sandbox.server import RunningSandbox
 from tests.conftest import CAMPAIGN
 
-# No copy fails by chance: what fails in a test, the test has asked for.
+# No copy fails at random: only the faults that a test sets.
 SMOOTH = {"permanent_failures": 0.0, "transient_failures": 0.0}
 
 
 def campaign(api: EmailSecurity) -> list[MessageDetails]:
-    """The planted campaign's messages, the newest first."""
+    """Return the messages of the planted campaign, newest first."""
     return list(api.search_messages(SearchParams.model_validate(CAMPAIGN)))
 
 
@@ -28,7 +28,7 @@ def ids_of(api: EmailSecurity, count: int) -> list[str]:
 
 
 def any_ids(api: EmailSecurity, count: int) -> list[str]:
-    """IDs of so many messages of the tenant."""
+    """Return the IDs of `count` messages of the tenant."""
     everything = SearchParams.model_validate({"detections_only": False, "start": "2026-10-22T00:00:00Z"})
     found = [message.id for message in api.search_messages(everything)]
     assert len(found) >= count
@@ -36,25 +36,25 @@ def any_ids(api: EmailSecurity, count: int) -> list[str]:
 
 
 def sent(sandbox: RunningSandbox) -> list[list[str]]:
-    """The IDs of each call that moved or released messages by ID."""
+    """Return the IDs of each call that moved or released messages by ID."""
     effects = sandbox.state.truth()["effects"]
     return [e["touched"] for e in effects if e["operation"] in ("moveMessages", "releaseMessages")]
 
 
 def folders(sandbox: RunningSandbox) -> dict[str, str]:
-    """The folder that each message was moved to at last, by ID."""
+    """Return the folder of the last move of each message, by ID."""
     return {change["id"]: change["folder"] for change in sandbox.state.truth()["moved"]}
 
 
 def moved_by_job(api: EmailSecurity, path: Path, **request: Any) -> dict[str, Any]:
-    """Run a job over the campaign and export its rows to `path`; gives the export's result."""
+    """Run a job on the campaign, export its rows to `path` and return the result of the export."""
     made = create_move_job.run({"search_params": CAMPAIGN, "destination": "JunkEmail", **request}, api)
     wait_for_job.run({"job_id": made["job_id"]}, api)
     return export_job_messages.run({"job_id": made["job_id"], "destination": str(path)}, api)
 
 
 def delivered(sandbox: RunningSandbox, *recipients: str, number: int = 1, **fields: Any) -> str:
-    """Deliver a message of one's own; gives its investigate ID. number: seconds before the alert's time."""
+    """Deliver a new message and return its investigate ID. number: seconds before the time of the alert."""
     state = sandbox.state
     with state.present() as now:
         made: dict[str, Any] = {"subject": "Statement", "sender": Sender("statements@partner-bank.example"), **fields}

@@ -23,7 +23,7 @@ from remediation.guardrails.policy.gate import policy_of
 from remediation.guardrails.policy.loading import load_policy
 from remediation.stamp import Stamp
 from sandbox.server import RunningSandbox
-from tests.actions.test_forged_jobs import PLAN_KEY, posted
+from tests.actions.test_forged_jobs import PLAN_KEY, create_forged_job
 from tests.conftest import CAMPAIGN
 from tests.connectors.scripted import PSEUDONYM_KEY
 from tests.remediation.guardrails.test_approval import BOB, CAROL, EVE, Key, private_pem, public_pem
@@ -297,7 +297,7 @@ class TestPolicy:
     def test_a_job_that_bypassed_the_policy_is_reported(
         self, api: EmailSecurity, sandbox: RunningSandbox, tmp_path: Path
     ) -> None:
-        job_id = posted(sandbox, "by hand")
+        job_id = create_forged_job(sandbox, "by hand")
         wait_for_job.run({"job_id": job_id}, api)
         result = export_bundle(api, job_id, tmp_path / "case")
         assert any("and there is none" in warning for warning in result["warnings"])
@@ -317,7 +317,7 @@ class TestPolicy:
         self, rule: dict[str, Any], state: str, connect: Connect, sandbox: RunningSandbox, tmp_path: Path
     ) -> None:
         api = connect(sandbox, policy_file=rule_file(tmp_path, **rule))
-        job_id = posted(sandbox, "by hand")
+        job_id = create_forged_job(sandbox, "by hand")
         wait_for_job.run({"job_id": job_id}, api)
         export_bundle(api, job_id, tmp_path / "case")
         assert bundle_claims(tmp_path / "case", verify(tmp_path / "case")).check.state == state
@@ -329,7 +329,7 @@ class TestClaims:
     ) -> None:
         api = connect(sandbox)
         stamp = Stamp.of(sandbox.account_id, "x", {}, plan_hash="ab" * 32, requested_by="the-ceo")
-        job_id = posted(sandbox, str(stamp).replace("]", ":ok=the-ciso]"))
+        job_id = create_forged_job(sandbox, str(stamp).replace("]", ":ok=the-ciso]"))
         wait_for_job.run({"job_id": job_id}, api)
         result = export_bundle(api, job_id, tmp_path / "case")
         request = document(tmp_path / "case", "request.json")
@@ -363,7 +363,7 @@ class TestClaims:
             {"search_params": {**CAMPAIGN, "detections_only": True}},
         ]
         for number, changes in enumerate(others):
-            job_id = posted(sandbox, real["job"]["comment"], **changes)
+            job_id = create_forged_job(sandbox, real["job"]["comment"], **changes)
             wait_for_job.run({"job_id": job_id}, api)
             export_bundle(api, job_id, tmp_path / f"case-{number}")
             assert document(tmp_path / f"case-{number}", "request.json")["claimed"] == ["comment", *STAMPED]
@@ -388,7 +388,7 @@ class TestClaims:
     def test_a_job_without_a_tag_claims_its_comment_only(
         self, api: EmailSecurity, sandbox: RunningSandbox, tmp_path: Path
     ) -> None:
-        job_id = posted(sandbox, "approved by the CEO")
+        job_id = create_forged_job(sandbox, "approved by the CEO")
         wait_for_job.run({"job_id": job_id}, api)
         export_bundle(api, job_id, tmp_path / "case")
         assert document(tmp_path / "case", "request.json")["claimed"] == ["comment"]

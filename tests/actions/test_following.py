@@ -1,4 +1,4 @@
-"""wait-for-job, given a job that was cancelled as a duplicate: it follows the job that stays."""
+"""wait-for-job follows a job that was cancelled as a duplicate to the job that was kept."""
 
 from __future__ import annotations
 
@@ -35,15 +35,17 @@ def stamped(service: JobsService, **changes: Any) -> Row:
     return one
 
 
-@pytest.mark.parametrize("stays", [DONE, {"status": "FAILED"}])
-def test_it_follows_to_the_job_that_stays_and_says_so(service: JobsService, clock: FakeClock, stays: Row) -> None:
-    kept, duplicate = stamped(service, **stays), stamped(service, status="CANCELLED")
+@pytest.mark.parametrize("kept_fields", [DONE, {"status": "FAILED"}])
+def test_a_cancelled_duplicate_is_followed_to_the_kept_job_with_a_warning(
+    service: JobsService, clock: FakeClock, kept_fields: Row
+) -> None:
+    kept, duplicate = stamped(service, **kept_fields), stamped(service, status="CANCELLED")
     result = wait_for_job.run({"job_id": duplicate["job_id"].upper()}, connected(service, clock))
     assert (result["job_id"], result["status"], result["done"]) == (kept["job_id"], kept["status"], True)
     assert any(duplicate["job_id"] in warning and kept["job_id"] in warning for warning in result["warnings"])
 
 
-def test_a_resume_goes_on_with_the_job_that_stays(service: JobsService, clock: FakeClock) -> None:
+def test_a_resumed_wait_continues_with_the_kept_job(service: JobsService, clock: FakeClock) -> None:
     kept, duplicate = stamped(service, status="PROCESSING"), stamped(service, status="CANCELLED")
     api = connected(service, clock)
     first = wait_for_job.run({"job_id": duplicate["job_id"], "timeout_seconds": 0}, api)
@@ -55,7 +57,7 @@ def test_a_resume_goes_on_with_the_job_that_stays(service: JobsService, clock: F
         assert any(duplicate["job_id"] in warning for warning in again["warnings"])
 
 
-def test_a_limit_holds_for_the_job_that_is_followed(service: JobsService, clock: FakeClock) -> None:
+def test_the_discovery_limit_applies_to_the_followed_job(service: JobsService, clock: FakeClock) -> None:
     kept = stamped(service, status="PROCESSING", total_messages_discovered=90, messages_pending=90)
     duplicate = stamped(service, status="CANCELLED")
     result = wait_for_job.run(
@@ -80,14 +82,14 @@ OTHERS: dict[str, Row] = {
 
 
 @pytest.mark.parametrize("other", OTHERS)
-def test_a_job_that_is_not_the_same_is_not_followed(service: JobsService, clock: FakeClock, other: str) -> None:
+def test_a_job_for_another_request_is_not_followed(service: JobsService, clock: FakeClock, other: str) -> None:
     stamped(service, **{**DONE, **OTHERS[other]})
     duplicate = stamped(service, status="CANCELLED")
     result = wait_for_job.run({"job_id": duplicate["job_id"]}, connected(service, clock))
     assert (result["job_id"], result["status"]) == (duplicate["job_id"], "CANCELLED")
 
 
-def test_with_a_plan_key_only_a_stamp_that_is_proved_counts(service: JobsService, clock: FakeClock) -> None:
+def test_with_a_plan_key_only_an_authentic_stamp_is_followed(service: JobsService, clock: FakeClock) -> None:
     duplicate = stamped(service, status="CANCELLED")
     stamped(service, **DONE)
     api = connected(service, clock, plan_key=PLAN_KEY)
@@ -99,21 +101,23 @@ def test_with_a_plan_key_only_a_stamp_that_is_proved_counts(service: JobsService
     assert wait_for_job.run({"job_id": duplicate["job_id"]}, api)["job_id"] == duplicate["job_id"]
 
 
-def test_a_job_that_this_call_cancels_itself_is_not_left_for_another(service: JobsService, clock: FakeClock) -> None:
+def test_a_job_cancelled_by_the_discovery_limit_is_not_replaced_by_another(
+    service: JobsService, clock: FakeClock
+) -> None:
     stamped(service, **DONE)
     over = stamped(service, status="PROCESSING", total_messages_discovered=90, messages_pending=90)
     result = wait_for_job.run({"job_id": over["job_id"], "cancel_if_discovered_over": 50}, connected(service, clock))
     assert (result["job_id"], result["discovery_limit"]["cancelled"]) == (over["job_id"], True)
 
 
-def test_the_job_that_stays_may_show_late(service: JobsService, clock: FakeClock) -> None:
+def test_a_kept_job_that_is_listed_late_is_followed(service: JobsService, clock: FakeClock) -> None:
     kept = stamped(service, **{**DONE, "created_at": "2026-11-20T17:59:59Z"})
     duplicate = stamped(service, status="CANCELLED", created_at="2026-11-20T18:00:00Z")
     service.show_in_list = lambda one: None if one is kept and clock.monotonic() < 6 else one
     assert wait_for_job.run({"job_id": duplicate["job_id"]}, connected(service, clock))["job_id"] == kept["job_id"]
 
 
-def test_a_list_that_can_not_be_read_is_a_warning(service: JobsService, clock: FakeClock) -> None:
+def test_an_unreadable_job_list_is_a_warning(service: JobsService, clock: FakeClock) -> None:
     duplicate = stamped(service, status="CANCELLED")
     service.jobs.append({**job(), "job_id": "no uuid", "comment": duplicate["comment"]})
     result = wait_for_job.run({"job_id": duplicate["job_id"]}, connected(service, clock))
@@ -121,15 +125,15 @@ def test_a_list_that_can_not_be_read_is_a_warning(service: JobsService, clock: F
     assert any("could not check whether another job replaces" in warning for warning in result["warnings"])
 
 
-@pytest.mark.parametrize("set_by", [timedelta(hours=9), timedelta(hours=-9)])
-def test_a_wall_clock_that_is_set_during_a_wait_does_not_change_when_it_looks(
-    service: JobsService, clock: FakeClock, set_by: timedelta, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("clock_change", [timedelta(hours=9), timedelta(hours=-9)])
+def test_setting_the_wall_clock_during_a_wait_does_not_change_the_polling(
+    service: JobsService, clock: FakeClock, clock_change: timedelta, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, now, began = stamped(service, status="PROCESSING"), clock.now, clock.monotonic()
 
     def before(_: httpx.Request, number: int) -> None:
         if number == 3:
-            monkeypatch.setattr(clock, "now", lambda: now() + set_by)
+            monkeypatch.setattr(clock, "now", lambda: now() + clock_change)
         if clock.monotonic() - began > 30:
             one.update(DONE)
 

@@ -1,4 +1,4 @@
-"""A job with the right stamp that does something else is never reused, whoever made it; over real HTTP."""
+"""A job with the right stamp but another request is never reused; over real HTTP."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ NUMBERS = ("messages", "distinct_messages", "recipients", "malicious", "cancel_i
 
 
 def stamp_of(sandbox: RunningSandbox, key: str = KEY, plan_key: str | None = None, **more: Any) -> Stamp:
-    """The stamp of the playbook's own request, as anybody can compute it who knows the alert."""
+    """Return the stamp of the playbook's request; anyone who knows the alert can compute it."""
     secret = Connection.checked({"account_id": "a", "api_token": "t", "plan_key": plan_key}).plan_key
-    asked = {"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail"}
-    return Stamp.of(sandbox.account_id, key, asked, stamp_key=StampKey.of(secret), **more)
+    request = {"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail"}
+    return Stamp.of(sandbox.account_id, key, request, stamp_key=StampKey.of(secret), **more)
 
 
-def posted(sandbox: RunningSandbox, comment: str, **changes: Any) -> str:
-    """A job made past the pack, with any comment."""
+def create_forged_job(sandbox: RunningSandbox, comment: str, **changes: Any) -> str:
+    """Create a job with this comment without the pack and return its ID."""
     body = {"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail", "comment": comment, **changes}
     answer = httpx.post(
         f"{sandbox.base_url}/accounts/{sandbox.account_id}/email-security/investigate/bulk",
@@ -48,7 +48,7 @@ def posted(sandbox: RunningSandbox, comment: str, **changes: Any) -> str:
     return job_id
 
 
-def count_of_jobs(sandbox: RunningSandbox) -> int:
+def count_jobs(sandbox: RunningSandbox) -> int:
     return len(sandbox.state.truth()["jobs"])
 
 
@@ -56,7 +56,7 @@ def without(name: str) -> dict[str, Any]:
     return {key: value for key, value in CAMPAIGN.items() if key != name}
 
 
-OTHER: dict[str, tuple[dict[str, Any], str]] = {
+OTHER_REQUESTS: dict[str, tuple[dict[str, Any], str]] = {
     "another destination": ({"destination": "Inbox"}, "destination"),
     "no destination": ({"action": "RELEASE", "destination": None}, "action"),
     "another sender": ({"search_params": {**CAMPAIGN, "sender": "nobody@elsewhere.example"}}, "sender"),
@@ -77,26 +77,26 @@ OTHER: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("what", OTHER)
-def test_a_job_with_the_tag_that_does_something_else_is_not_reused(
-    what: str, sandbox: RunningSandbox, api: EmailSecurity
+@pytest.mark.parametrize("case", OTHER_REQUESTS)
+def test_a_job_with_the_tag_but_another_request_is_not_reused(
+    case: str, sandbox: RunningSandbox, api: EmailSecurity
 ) -> None:
-    changes, named = OTHER[what]
-    forged = posted(sandbox, stamp_of(sandbox).on("case 42"), **changes)
+    changes, named = OTHER_REQUESTS[case]
+    forged = create_forged_job(sandbox, stamp_of(sandbox).on("case 42"), **changes)
     with pytest.raises(IdempotencyConflict, match=forged) as refused:
         create_move_job.run(MOVE, api)
     assert f"{named} is " in refused.value.message
     assert (refused.value.exit_code, refused.value.applied, refused.value.job_id) == (5, "no", forged)
-    assert count_of_jobs(sandbox) == 1
+    assert count_jobs(sandbox) == 1
 
 
-@pytest.mark.parametrize("what", OTHER)
-def test_a_job_with_the_digest_of_the_plan_that_does_something_else_is_not_reused(
-    what: str, sandbox: RunningSandbox, api: EmailSecurity
+@pytest.mark.parametrize("case", OTHER_REQUESTS)
+def test_a_job_with_the_plan_digest_but_another_request_is_not_reused(
+    case: str, sandbox: RunningSandbox, api: EmailSecurity
 ) -> None:
     plan = preview_job.run({"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail"}, api)
-    changes, named = OTHER[what]
-    forged = posted(sandbox, stamp_of(sandbox, plan_hash=plan["plan_hash"]).on("case 42"), **changes)
+    changes, named = OTHER_REQUESTS[case]
+    forged = create_forged_job(sandbox, stamp_of(sandbox, plan_hash=plan["plan_hash"]).on("case 42"), **changes)
     with pytest.raises(IdempotencyConflict, match=forged) as refused:
         create_move_job.run({"plan": plan, "idempotency_key": KEY}, api)
     assert f"{named} is " in refused.value.message
@@ -116,19 +116,19 @@ def test_a_job_without_a_tag_is_not_reported_as_the_job_of_another_plan(
     assert "is not the plan" not in refused.value.message
 
 
-def test_a_job_with_the_digest_of_the_plan_has_the_window_of_the_plan(
+def test_a_job_with_the_plan_digest_but_another_window_is_not_reused(
     sandbox: RunningSandbox, api: EmailSecurity
 ) -> None:
     plan = preview_job.run({"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail"}, api)
-    # Not of this plan, this end would be one that another plan may have.
+    # Only another plan could have this end.
     window = {**plan["search_params"], "end": format_instant(api.clock.now() - timedelta(minutes=1))}
     stamp = stamp_of(sandbox, plan_hash=plan["plan_hash"])
-    forged = posted(sandbox, stamp.on(""), search_params=window)
+    forged = create_forged_job(sandbox, stamp.on(""), search_params=window)
     with pytest.raises(IdempotencyConflict, match=f"{forged}.* end is "):
         create_move_job.run({"plan": plan, "idempotency_key": KEY}, api)
 
 
-SAME: dict[str, dict[str, Any]] = {
+SAME_REQUESTS: dict[str, dict[str, Any]] = {
     "as it was sent": {},
     "the defaults": {"search_params": {**CAMPAIGN, "submissions": False, "action_log": False}},
     "another spelling of the start": {"search_params": {**CAMPAIGN, "start": "2026-11-13T16:32:35.000+01:00"}},
@@ -137,19 +137,19 @@ SAME: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("what", SAME)
-def test_another_spelling_of_the_same_job_is_reused(what: str, sandbox: RunningSandbox, api: EmailSecurity) -> None:
-    same = posted(sandbox, stamp_of(sandbox).on("case 42"), **SAME[what])
+@pytest.mark.parametrize("case", SAME_REQUESTS)
+def test_another_spelling_of_the_same_job_is_reused(case: str, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    same = create_forged_job(sandbox, stamp_of(sandbox).on("case 42"), **SAME_REQUESTS[case])
     made = create_move_job.run(MOVE, api)
     assert (made["created"], made["job_id"]) == (False, same)
 
 
-def test_a_run_that_comes_again_hours_later_finds_the_job_of_the_earlier_plan(
+def test_a_later_run_with_a_new_plan_reuses_the_job_of_the_earlier_plan(
     sandbox: RunningSandbox, api: EmailSecurity
 ) -> None:
     def run() -> dict[str, Any]:
         plan = preview_job.run({"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail"}, api)
-        # Somebody approved it meanwhile.
+        # Time for an approval.
         api.clock.sleep(7 * 3600)
         return create_move_job.run({"plan": plan, "idempotency_key": KEY}, api)
 
@@ -157,11 +157,11 @@ def test_a_run_that_comes_again_hours_later_finds_the_job_of_the_earlier_plan(
     api.clock.sleep(3 * 86_400)
     again = run()
     assert (again["created"], again["job_id"]) == (False, first["job_id"])
-    assert count_of_jobs(sandbox) == 1
+    assert count_jobs(sandbox) == 1
 
 
 @pytest.mark.parametrize("start", [None, START])
-def test_a_window_that_was_pinned_then_is_compared_with_the_time_of_the_job(
+def test_a_pinned_window_is_compared_relative_to_the_creation_of_the_job(
     start: str | None, sandbox: RunningSandbox, api: EmailSecurity
 ) -> None:
     search = {**without("start"), **({"start": start} if start else {})}
@@ -174,15 +174,13 @@ def test_a_window_that_was_pinned_then_is_compared_with_the_time_of_the_job(
 
 
 def edited(plan: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """The plan with other content and a hash that fits it: anybody can make one."""
+    """Return the plan with other content and the hash of that content; anyone can make such a plan."""
     changed = {**plan, **changes}
     return {**changed, "plan_hash": hash_of(Plan.model_validate(changed))}
 
 
-def test_a_plan_that_asks_for_one_search_and_carries_another_does_not_take_the_alerts_place(
-    sandbox: RunningSandbox, api: EmailSecurity
-) -> None:
-    """The issue's attack: the job of the edited plan matches nothing, and the real run must not end well by it."""
+def test_the_job_of_an_edited_plan_is_not_reused_for_the_alert(sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    """The job of an edited plan matches no message; the real run must not report it as success."""
     plan = preview_job.run({"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail"}, api)
     empty = edited(
         plan,
@@ -191,48 +189,52 @@ def test_a_plan_that_asks_for_one_search_and_carries_another_does_not_take_the_a
     )
     try:
         decoy = create_move_job.run({"plan": empty, "idempotency_key": KEY}, api)["job_id"]
-    except Exception:  # noqa: BLE001 -- the guardrails may refuse such a plan by themselves
-        decoy = posted(
+    except Exception:  # noqa: BLE001 -- the guardrails may refuse such a plan
+        decoy = create_forged_job(
             sandbox,
             stamp_of(sandbox, plan_hash=empty["plan_hash"]).on(""),
             search_params={**CAMPAIGN, "sender": "nobody@elsewhere.example"},
         )
     with pytest.raises(IdempotencyConflict, match=decoy):
         create_move_job.run({"plan": plan, "idempotency_key": KEY}, api)
-    assert count_of_jobs(sandbox) == 1
+    assert count_jobs(sandbox) == 1
 
 
-def test_a_job_that_found_nothing_is_not_the_job_of_a_plan_that_found_messages(
+def test_a_job_that_found_nothing_is_not_reused_for_a_plan_with_messages(
     sandbox: RunningSandbox, api: EmailSecurity
 ) -> None:
-    # Its window is one that a plan made a few hours before may have, and ends before the campaign's mail.
+    # A plan made a few hours earlier may have this window, which ends before the mail of the campaign.
     early = format_instant(api.clock.now() - timedelta(hours=23))
     only_late = {**CAMPAIGN, "start": format_instant(api.clock.now() - timedelta(hours=23, minutes=1))}
-    asked = {"action": "MOVE", "search_params": only_late, "destination": "JunkEmail"}
-    plan = preview_job.run({**asked}, api)
+    request = {"action": "MOVE", "search_params": only_late, "destination": "JunkEmail"}
+    plan = preview_job.run({**request}, api)
     assert plan["messages"] > 0
-    forged = posted(sandbox, Stamp.of(sandbox.account_id, KEY, asked).on(""), search_params={**only_late, "end": early})
+    forged = create_forged_job(
+        sandbox, Stamp.of(sandbox.account_id, KEY, request).on(""), search_params={**only_late, "end": early}
+    )
     wait_for_job.run({"job_id": forged}, api)
     with pytest.raises(IdempotencyConflict, match="found no message"):
         create_move_job.run({"plan": plan, "idempotency_key": KEY}, api)
 
 
-def test_a_window_that_ends_before_all_mail_that_was_there_is_not_reused(
+def test_a_job_whose_window_ends_before_all_matching_mail_is_not_reused(
     sandbox: RunningSandbox, api: EmailSecurity
 ) -> None:
-    # Within the life of a plan: the end alone could be that of an honest one.
+    # Within the lifetime of a plan: an honest job can have this end.
     end = api.clock.now() - timedelta(hours=2)
-    arrives(sandbox, 3600)
-    forged = posted(sandbox, stamp_of(sandbox).on(""), search_params={**CAMPAIGN, "end": format_instant(end)})
+    deliver_late(sandbox, 3600)
+    forged = create_forged_job(
+        sandbox, stamp_of(sandbox).on(""), search_params={**CAMPAIGN, "end": format_instant(end)}
+    )
     plan = preview_job.run({"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail"}, api)
     for params in (MOVE, {"plan": plan, "idempotency_key": KEY}):
         with pytest.raises(IdempotencyConflict, match=f"{forged}.* end is .*has no message"):
             create_move_job.run(params, api)
-    assert count_of_jobs(sandbox) == 1
+    assert count_jobs(sandbox) == 1
 
 
-def arrives(sandbox: RunningSandbox, seconds_ago: int) -> None:
-    """One more message of the campaign."""
+def deliver_late(sandbox: RunningSandbox, seconds_ago: int) -> None:
+    """Add one more message to the campaign."""
     like = sandbox.state.tenant.from_sender(str(CAMPAIGN["sender"]))[0]
     sandbox.state.tenant.add(
         time=sandbox.clock.now() - seconds_ago * SECOND,
@@ -241,17 +243,17 @@ def arrives(sandbox: RunningSandbox, seconds_ago: int) -> None:
 
 
 @pytest.mark.parametrize("ended", [False, True])
-def test_the_job_of_a_plan_that_waited_is_reused_and_the_mail_that_it_leaves_out_is_named(
+def test_the_job_of_an_older_plan_is_reused_with_a_warning_about_later_mail(
     ended: bool, sandbox: RunningSandbox, api: EmailSecurity
 ) -> None:
-    asked = {"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail"}
-    plan = preview_job.run(asked, api)
+    request = {"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail"}
+    plan = preview_job.run(request, api)
     api.clock.sleep(7 * 3600)
-    arrives(sandbox, 3600)
+    deliver_late(sandbox, 3600)
     first = create_move_job.run({"plan": plan, "idempotency_key": KEY, "wait_follows": True}, api)
     if ended:
         wait_for_job.run({"job_id": first["job_id"], "timeout_seconds": 3600}, api)
-    newer = preview_job.run(asked, api)
+    newer = preview_job.run(request, api)
     assert newer["messages"] == plan["messages"] + 1
     for params in (MOVE, {"plan": newer, "idempotency_key": KEY}):
         again = create_move_job.run(params, api)
@@ -262,10 +264,10 @@ def test_the_job_of_a_plan_that_waited_is_reused_and_the_mail_that_it_leaves_out
         assert "idempotency_key or a new plan (in a playbook: a higher attempt)" in warning
     own = create_move_job.run({"plan": plan, "idempotency_key": KEY}, api)
     assert not [text for text in own["warnings"] if "left out" in text]
-    assert count_of_jobs(sandbox) == 1
+    assert count_jobs(sandbox) == 1
 
 
-def test_where_nobody_can_count_the_mail_between_window_and_job_may_be_left_out(
+def test_a_reused_job_with_an_uncountable_search_warns_about_mail_that_may_be_left_out(
     sandbox: RunningSandbox, api: EmailSecurity
 ) -> None:
     search = {**CAMPAIGN, "submissions": True}
@@ -277,22 +279,22 @@ def test_where_nobody_can_count_the_mail_between_window_and_job_may_be_left_out(
     assert [text for text in again["warnings"] if "may be left out." in text]
 
 
-def test_a_completed_job_that_found_nothing_is_not_the_job_of_mail_that_was_there(
+def test_a_completed_job_that_found_nothing_is_not_reused_if_mail_existed(
     sandbox: RunningSandbox, api: EmailSecurity
 ) -> None:
-    """Without a plan there is no number to compare with: the mail after the window's end speaks against the job."""
+    """Without a plan there is no count to compare, so mail after the end of the window makes the job invalid."""
     end = format_instant(api.clock.now() - timedelta(hours=5))
-    forged = posted(sandbox, stamp_of(sandbox).on(""), search_params={**CAMPAIGN, "end": end})
+    forged = create_forged_job(sandbox, stamp_of(sandbox).on(""), search_params={**CAMPAIGN, "end": end})
     ended = wait_for_job.run({"job_id": forged, "timeout_seconds": 3600}, api)
     assert ended["progress"]["discovered"] == 0
     with pytest.raises(IdempotencyConflict, match="has no message"):
         create_move_job.run(MOVE, api)
 
 
-def test_the_job_of_the_same_plan_is_reused_where_its_mail_was_gone_before(
+def test_the_job_of_the_same_plan_is_reused_although_its_mail_disappeared(
     sandbox: RunningSandbox, connect: Connect
 ) -> None:
-    # The mail goes before the job has found any: the create does not wait for other workers meanwhile.
+    # The mail disappears before the job finds any, so the create must not wait for other workers.
     api = connect(sandbox, listing_lag_seconds=0)
     search = {"sender": "statements@partner-bank.example", "start": "2026-10-22T00:00:00Z", "detections_only": False}
     plan = preview_job.run({"action": "RELEASE", "search_params": {**search, "delivery_status": "quarantined"}}, api)
@@ -307,14 +309,14 @@ def test_the_job_of_the_same_plan_is_reused_where_its_mail_was_gone_before(
     assert [text for text in again["warnings"] if "found no message, but the plan has" in text]
 
 
-def test_mail_that_arrived_after_the_job_was_made_does_not_speak_against_it(
+def test_mail_that_arrived_after_the_job_does_not_prevent_its_reuse(
     sandbox: RunningSandbox, api: EmailSecurity
 ) -> None:
     plan = preview_job.run({"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail"}, api)
     api.clock.sleep(3600)
     first = create_move_job.run({"plan": plan, "idempotency_key": KEY}, api)
     api.clock.sleep(7200)
-    arrives(sandbox, 3600)
+    deliver_late(sandbox, 3600)
     newer = preview_job.run({"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail"}, api)
     assert newer["messages"] == plan["messages"] + 1
     for params in (MOVE, {"plan": newer, "idempotency_key": KEY}, {"plan": plan, "idempotency_key": KEY}):
@@ -323,8 +325,8 @@ def test_mail_that_arrived_after_the_job_was_made_does_not_speak_against_it(
         assert not [text for text in again["warnings"] if "left out" in text]
 
 
-class TestWithAKey:
-    def test_the_same_key_makes_one_job_and_its_stamp_is_keyed(self, sandbox: RunningSandbox, connect: Connect) -> None:
+class TestWithAPlanKey:
+    def test_the_same_key_makes_one_job_with_a_keyed_stamp(self, sandbox: RunningSandbox, connect: Connect) -> None:
         api = connect(sandbox, plan_key=PLAN_KEY)
         made = [create_move_job.run(MOVE, api) for _ in range(3)]
         assert [result["created"] for result in made] == [True, False, False]
@@ -333,16 +335,16 @@ class TestWithAKey:
         assert stamp.is_authentic(sandbox.account_id, StampKey.of(api.connection.plan_key))  # type: ignore[arg-type]
         assert PLAN_KEY not in str(made)
 
-    def test_a_forged_stamp_without_the_key_neither_blocks_nor_is_reused(
+    def test_a_job_with_a_stamp_forged_without_the_plan_key_is_ignored(
         self, sandbox: RunningSandbox, connect: Connect
     ) -> None:
         api = connect(sandbox, plan_key=PLAN_KEY)
         plan = preview_job.run({"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail"}, api)
         forged = [
-            posted(sandbox, stamp_of(sandbox, plan_hash=plan["plan_hash"]).on("")),
-            posted(sandbox, stamp_of(sandbox, plan_key=PLAN_KEY + "x").on("")),
-            # With the right KEY, as a list shows it, and without a MAC.
-            posted(sandbox, stamp_of(sandbox, plan_key=PLAN_KEY).on(""), destination="Inbox"),
+            create_forged_job(sandbox, stamp_of(sandbox, plan_hash=plan["plan_hash"]).on("")),
+            create_forged_job(sandbox, stamp_of(sandbox, plan_key=PLAN_KEY + "x").on("")),
+            # With the right key digest, as a list shows it, and without a MAC.
+            create_forged_job(sandbox, stamp_of(sandbox, plan_key=PLAN_KEY).on(""), destination="Inbox"),
         ]
         made = create_move_job.run({"plan": plan, "idempotency_key": KEY}, api)
         assert made["created"]
@@ -350,24 +352,24 @@ class TestWithAKey:
         assert made["job_id"] not in forged
         assert "CANCELLED" not in {job["status"] for job in sandbox.state.truth()["jobs"]}
 
-    def test_a_whole_stamp_that_was_copied_to_another_job_is_not_reused(
-        self, sandbox: RunningSandbox, connect: Connect
-    ) -> None:
+    def test_a_stamp_copied_to_another_job_is_refused(self, sandbox: RunningSandbox, connect: Connect) -> None:
         api = connect(sandbox, plan_key=PLAN_KEY)
         real = create_move_job.run(MOVE, api)
         sandbox.state.advance(3600)
         wait_for_job.run({"job_id": real["job_id"]}, api)
         delete_job.run({"job_id": real["job_id"]}, api)
-        copied = posted(sandbox, real["job"]["comment"], search_params={**CAMPAIGN, "sender": "nobody@else.example"})
+        copied = create_forged_job(
+            sandbox, real["job"]["comment"], search_params={**CAMPAIGN, "sender": "nobody@else.example"}
+        )
         with pytest.raises(IdempotencyConflict, match=copied):
             create_move_job.run(MOVE, api)
 
-    def test_jobs_of_another_key_are_not_recognised(self, sandbox: RunningSandbox, connect: Connect) -> None:
+    def test_jobs_of_another_plan_key_are_ignored(self, sandbox: RunningSandbox, connect: Connect) -> None:
         keys: list[dict[str, Any]] = [{}, {"plan_key": PLAN_KEY}, {"plan_key": PLAN_KEY[::-1]}]
         made = [create_move_job.run(MOVE, connect(sandbox, **key)) for key in keys]
         assert [result["created"] for result in made] == [True, True, True]
 
-    def test_a_plans_digest_has_128_bits_and_one_plan_makes_one_job(
+    def test_the_plan_digest_has_128_bits_and_one_plan_makes_one_job(
         self, sandbox: RunningSandbox, connect: Connect
     ) -> None:
         api = connect(sandbox, plan_key=PLAN_KEY)
@@ -379,10 +381,10 @@ class TestWithAKey:
             create_move_job.run({"plan": plan, "idempotency_key": "another"}, api)
 
 
-def test_a_release_is_compared_too(sandbox: RunningSandbox, api: EmailSecurity) -> None:
+def test_a_release_with_a_stamp_of_another_request_is_not_reused(sandbox: RunningSandbox, api: EmailSecurity) -> None:
     search = {"sender": "statements@partner-bank.example", "start": START}
     stamp = Stamp.of(sandbox.account_id, KEY, {"action": "RELEASE", "search_params": search})
-    forged = posted(sandbox, stamp.on(""), search_params=search, destination="DeletedItems")
+    forged = create_forged_job(sandbox, stamp.on(""), search_params=search, destination="DeletedItems")
     with pytest.raises(IdempotencyConflict, match=forged):
         release_job.run({"search_params": search, "idempotency_key": KEY}, api)
 
@@ -397,7 +399,7 @@ def test_a_release_is_compared_too(sandbox: RunningSandbox, api: EmailSecurity) 
         ({"start": "2026-11-13T15:32:35Z"}, {"start": "2026-11-13T16:32:35.000+01:00"}),
     ],
 )
-def test_the_same_request_in_another_spelling_is_the_same_request(
+def test_another_spelling_of_a_request_reuses_its_job(
     first: dict[str, Any], again: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity
 ) -> None:
     search = {"sender": "billing@invoice-portal.example", "start": START}
@@ -405,4 +407,4 @@ def test_the_same_request_in_another_spelling_is_the_same_request(
         create_move_job.run({**MOVE, "search_params": {**search, **given}}, api)["job_id"] for given in (first, again)
     ]
     assert made[0] == made[1]
-    assert count_of_jobs(sandbox) == 1
+    assert count_jobs(sandbox) == 1

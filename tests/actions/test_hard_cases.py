@@ -1,4 +1,4 @@
-"""Cases in which an action could say what is not true: each was once possible."""
+"""Cases in which an action once reported something false."""
 
 from __future__ import annotations
 
@@ -47,17 +47,15 @@ OTHER_ID = "c2f4d8aa-0f55-4a6e-8a51-6b8a3d1b7e90"
 Connect = Callable[..., EmailSecurity]
 
 
-def test_a_standing_job_is_adopted_though_its_search_would_by_now_find_more_than_the_cap(
-    sandbox: RunningSandbox, api: EmailSecurity
-) -> None:
+def test_a_job_is_reused_even_if_its_search_exceeds_max_messages(sandbox: RunningSandbox, api: EmailSecurity) -> None:
     keyed = {**MOVE, "idempotency_key": "case-42"}
     first = create_move_job.run(keyed, api)
     again = create_move_job.run({**keyed, "max_messages": 1}, api)
     assert (again["created"], again["job_id"]) == (False, first["job_id"])
 
 
-def test_workers_at_the_same_time_make_one_job(start_sandbox: Callable[..., RunningSandbox], connect: Connect) -> None:
-    # Each worker's wait for the others moves the one clock: no job may end meanwhile.
+def test_concurrent_workers_make_one_job(start_sandbox: Callable[..., RunningSandbox], connect: Connect) -> None:
+    # Each worker advances the shared clock while it waits; no job may end during that time.
     sandbox = start_sandbox(pace=Pace(discover_rate=1))
     results: list[dict[str, Any]] = []
 
@@ -78,15 +76,15 @@ def running(status: str = "PROCESSING", **counters: int) -> dict[str, Any]:
     return job(status=status, **counters)
 
 
-def test_rows_of_a_running_job_are_never_called_complete() -> None:
+def test_an_export_of_a_running_job_is_never_reported_complete() -> None:
     nothing_yet = Scripted(ok(running("PENDING")), ok([]), ok(running("PENDING")))
     result = export_job_messages.run({"job_id": JOB_ID}, connected(nothing_yet))
     assert (result["written"], result["complete"], result["snapshot"]) == (0, False, True)
     assert result["warnings"]
 
 
-def test_rows_read_before_the_job_ended_are_read_again_even_if_their_number_agrees() -> None:
-    """A row that had FAILED for now, and succeeded after its retry: the counters agree by chance."""
+def test_rows_read_before_the_job_ended_are_read_again_even_if_the_counters_agree() -> None:
+    """A row that FAILED at first and succeeded after its retry: the counters agree by chance."""
     before = running(total_messages_discovered=2, messages_pending=1, messages_failed=1)
     after = job(status="COMPLETED", total_messages_discovered=2, messages_successful=1, messages_failed=1)
     early = [{"message_id": "1", "status": "FAILED", "retry_count": 1}]
@@ -97,7 +95,7 @@ def test_rows_read_before_the_job_ended_are_read_again_even_if_their_number_agre
     assert (result["complete"], result["snapshot"]) == (True, False)
 
 
-def test_a_failure_in_the_middle_of_a_file_export_says_how_to_go_on(tmp_path: Path) -> None:
+def test_a_failed_file_export_returns_a_resume_object(tmp_path: Path) -> None:
     done = job(status="COMPLETED", total_messages_discovered=1500, messages_successful=1500)
     rows = [{"message_id": f"row-{n:05}", "status": "COMPLETED"} for n in range(1500)]
     path = tmp_path / "rows.ndjson"
@@ -110,7 +108,7 @@ def test_a_failure_in_the_middle_of_a_file_export_says_how_to_go_on(tmp_path: Pa
     assert (result["written"], result["complete"]) == (1500, True)
 
 
-def test_a_time_budget_holds_against_a_rate_limit_block(tmp_path: Path) -> None:
+def test_the_time_budget_holds_during_a_rate_limit_block(tmp_path: Path) -> None:
     clock = FakeClock()
     done = job(status="COMPLETED", total_messages_discovered=1500, messages_successful=1500)
     rows = [{"message_id": f"row-{n:05}", "status": "COMPLETED"} for n in range(1000)]
@@ -121,7 +119,7 @@ def test_a_time_budget_holds_against_a_rate_limit_block(tmp_path: Path) -> None:
     assert clock.monotonic() <= 10
 
 
-def test_a_file_that_is_there_is_not_replaced_unless_it_is_said(tmp_path: Path) -> None:
+def test_an_existing_file_is_replaced_only_with_overwrite(tmp_path: Path) -> None:
     path = tmp_path / "remediation.exports.formats.ndjson"
     path.write_text("of another case")
     params = {"job_id": JOB_ID, "destination": str(path)}
@@ -133,7 +131,7 @@ def test_a_file_that_is_there_is_not_replaced_unless_it_is_said(tmp_path: Path) 
     assert path.read_text() == ""
 
 
-def test_a_job_that_ended_while_it_was_being_cancelled_is_not_called_cancelled() -> None:
+def test_a_job_that_ends_during_its_cancel_is_not_reported_as_cancelled() -> None:
     ended = job(status="COMPLETED", total_messages_discovered=9, messages_successful=9)
     with pytest.raises(Conflict, match="9 of 9"):
         cancel_job.run({"job_id": JOB_ID}, connected(Scripted(ok(running()), ok(ended))))
@@ -142,12 +140,12 @@ def test_a_job_that_ended_while_it_was_being_cancelled_is_not_called_cancelled()
         cancel_job.run({"job_id": JOB_ID}, connected(lost))
 
 
-def test_a_cancel_that_does_not_take_hold_is_said_to_be_unknown() -> None:
+def test_a_cancel_without_effect_is_reported_as_unknown() -> None:
     with pytest.raises(OutcomeUnknown, match="PROCESSING"):
         cancel_job.run({"job_id": JOB_ID}, connected(Scripted(*[ok(running()) for _ in range(7)])))
 
 
-def test_answers_about_another_job_are_not_taken_for_this_one() -> None:
+def test_answers_about_another_job_are_ignored() -> None:
     other = running("CANCELLED") | {"job_id": OTHER_ID}
     script = Scripted(*[answer for _ in range(3) for answer in (ok(running()), ok(other))], ok(running()))
     with pytest.raises(OutcomeUnknown):
@@ -159,7 +157,7 @@ def test_answers_about_another_job_are_not_taken_for_this_one() -> None:
 
 
 @pytest.mark.parametrize("answer", [httpx.Response(404, text="<html>"), refused(404, 7003, "No route")])
-def test_a_wrong_address_is_not_taken_for_a_job_that_is_gone(answer: httpx.Response) -> None:
+def test_a_wrong_base_url_is_not_reported_as_a_deleted_job(answer: httpx.Response) -> None:
     with pytest.raises(ApiRefusal, match="no such path"):
         delete_job.run({"job_id": JOB_ID}, connected(Scripted(answer)))
 
@@ -173,13 +171,13 @@ def test_a_wrong_address_is_not_taken_for_a_job_that_is_gone(answer: httpx.Respo
         ({"total_messages_discovered": 0}, "succeeded", "no message"),
     ],
 )
-def test_a_job_that_did_nothing_or_lost_count_is_no_success(counters: dict[str, int], outcome: str, words: str) -> None:
+def test_the_outcome_reflects_skipped_and_missing_messages(counters: dict[str, int], outcome: str, words: str) -> None:
     result = wait_for_job.run({"job_id": JOB_ID}, connected(Scripted(ok(job(status="COMPLETED", **counters)))))
     assert result["outcome"] == outcome
     assert any(words in warning for warning in result["warnings"])
 
 
-def test_a_short_wait_stays_short_in_an_outage() -> None:
+def test_a_wait_without_timeout_stays_short_in_an_outage() -> None:
     clock = FakeClock()
     script = Scripted(*[httpx.Response(503)] * 20)
     with pytest.raises(ServiceUnavailable):
@@ -187,7 +185,7 @@ def test_a_short_wait_stays_short_in_an_outage() -> None:
     assert clock.monotonic() <= 10
 
 
-def test_a_stall_is_told_when_it_is_one_not_when_the_time_is_used_up() -> None:
+def test_a_stall_is_reported_when_it_is_detected_not_at_the_timeout() -> None:
     clock = FakeClock()
     frozen = running(total_messages_discovered=9, messages_pending=9)
     script = Scripted(*[ok(frozen)] * 40, *[refused(400)])
@@ -197,7 +195,7 @@ def test_a_stall_is_told_when_it_is_one_not_when_the_time_is_used_up() -> None:
     assert clock.monotonic() < 600
 
 
-def test_a_stall_that_cannot_be_looked_into_loses_nothing() -> None:
+def test_a_stall_that_cannot_be_examined_keeps_the_resume_object() -> None:
     frozen = running(total_messages_discovered=9, messages_pending=9)
     script = Scripted()
     script.steps = [lambda request: refused(400) if "messages" in request.url.path else ok(frozen)] * 80
@@ -206,20 +204,22 @@ def test_a_stall_that_cannot_be_looked_into_loses_nothing() -> None:
     assert any("could not check whether a message waits for its retry" in warning for warning in result["warnings"])
 
 
-def test_a_token_from_the_wrong_address_lacks_no_permission(sandbox: RunningSandbox, api: EmailSecurity) -> None:
+def test_a_denied_ip_address_is_not_reported_as_a_missing_permission(
+    sandbox: RunningSandbox, api: EmailSecurity
+) -> None:
     sandbox.state.faults.add("*", "address_denied", times=None)
     with pytest.raises(PermissionDenied, match="address"):
         test_connection.run({}, api)
 
 
-def test_a_probe_that_meets_no_route_grants_nothing() -> None:
+def test_a_permission_probe_answered_without_a_route_is_inconclusive() -> None:
     verified = ok({"id": "1", "status": "active"})
     script = Scripted(verified, ok([job()]), refused(404, 7003, "No route"))
     assert test_connection.run({}, connected(script))["write"] == "not known"
 
 
 @pytest.mark.parametrize("place", ["sender", "comment", "idempotency_key"])
-def test_half_a_character_is_refused_before_anything_is_sent(place: str) -> None:
+def test_a_lone_surrogate_is_refused_before_anything_is_sent(place: str) -> None:
     params: dict[str, Any] = json.loads(json.dumps(MOVE))
     (params["search_params"] if place == "sender" else params)[place] = "a\ud800b"
     with pytest.raises(ParameterError, match=f"/{place}"):
@@ -227,12 +227,12 @@ def test_half_a_character_is_refused_before_anything_is_sent(place: str) -> None
 
 
 @pytest.mark.parametrize("value", [10**400, float("nan"), float("inf"), {"a": {1, 2}}, object()])
-def test_what_is_no_json_is_refused(value: object) -> None:
+def test_a_value_that_json_cannot_represent_is_refused(value: object) -> None:
     with pytest.raises(ParameterError):
         wait_for_job.run({"job_id": JOB_ID, "timeout_seconds": value}, connected(Scripted()))
 
 
-def test_a_deep_document_is_refused_by_the_report_too(tmp_path: Path) -> None:
+def test_a_deeply_nested_document_is_refused_by_render_report(tmp_path: Path) -> None:
     deep: dict[str, Any] = {}
     for _ in range(400):
         deep = {"a": deep}
@@ -240,7 +240,7 @@ def test_a_deep_document_is_refused_by_the_report_too(tmp_path: Path) -> None:
         render_report.run({"destination": str(tmp_path / "r.html"), "job": deep})
 
 
-def test_an_action_with_a_hard_deadline_is_over_by_then() -> None:
+def test_an_action_ends_by_its_deadline() -> None:
     clock = FakeClock()
     script = Scripted(*[httpx.Response(503)] * 50)
     api = connected(script, clock)
@@ -251,7 +251,7 @@ def test_an_action_with_a_hard_deadline_is_over_by_then() -> None:
 
 
 @pytest.mark.parametrize("closing", [">&-", "> /dev/full"])
-def test_a_result_that_cannot_be_written_hides_no_job(
+def test_a_job_is_named_on_stderr_if_the_result_cannot_be_written(
     closing: str, sandbox: RunningSandbox, environment: dict[str, str]
 ) -> None:
     command = f'exec "{sys.executable}" -m actions.create_move_job {closing}'
@@ -271,7 +271,7 @@ def test_a_result_that_cannot_be_written_hides_no_job(
     assert made["job_id"] in ended.stderr
 
 
-def test_a_closed_standard_input_is_told_as_such(environment: dict[str, str]) -> None:
+def test_a_closed_standard_input_is_reported_as_a_parameter_error(environment: dict[str, str]) -> None:
     ended = subprocess.run(
         ["/bin/sh", "-c", f'exec "{sys.executable}" -m actions.list_jobs <&-'],
         capture_output=True,
@@ -285,7 +285,7 @@ def test_a_closed_standard_input_is_told_as_such(environment: dict[str, str]) ->
     assert json.loads(ended.stdout)["error"]["type"] == "ParameterError"
 
 
-def test_a_listing_that_lags_makes_no_second_job(sandbox: RunningSandbox, connect: Connect) -> None:
+def test_a_lagging_job_list_makes_no_second_job(sandbox: RunningSandbox, connect: Connect) -> None:
     sandbox.state.faults.add("listBulkJobs", "lag", seconds=10)
     api = connect(sandbox)
     sandbox.state.faults.add("createBulkJob", "drop_after")
@@ -296,22 +296,22 @@ def test_a_listing_that_lags_makes_no_second_job(sandbox: RunningSandbox, connec
 
 
 @pytest.mark.parametrize(
-    "strange",
+    "unexpected",
     [{"message": {"subject": "no id"}}, {"action_params": {"client_recipient": None}}, {"retry_count": "many"},
      {"message": {"id": "x", "validation": {"spf": 5}, "client_recipients": [None]}}, {"processed_at": 7}],
 )  # fmt: skip
-def test_one_strange_field_in_one_row_does_not_end_an_export(strange: dict[str, Any]) -> None:
+def test_an_unexpected_field_in_a_row_does_not_stop_an_export(unexpected: dict[str, Any]) -> None:
     done = job(status="COMPLETED", total_messages_discovered=1, messages_successful=1)
-    row = {"message_id": "1", "status": "COMPLETED", **strange}
+    row = {"message_id": "1", "status": "COMPLETED", **unexpected}
     result = export_job_messages.run({"job_id": JOB_ID}, connected(Scripted(ok(done), ok([row]), ok(done))))
     assert (result["messages"], result["complete"]) == ([row], True)
 
 
 @pytest.mark.parametrize("key", [{"idempotency_key": "case-42"}, {}])
-def test_a_create_that_is_interrupted_after_its_post_knows_its_job(
+def test_a_create_interrupted_after_its_post_reports_its_job(
     key: dict[str, str], sandbox: RunningSandbox, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a key it waits for other workers' jobs, without one it watches its own: seconds, up to a minute."""
+    """With a key it waits for jobs of other workers, without a key it watches its own job: up to a minute."""
     api = connect(sandbox)
 
     def interrupt(_: float) -> None:

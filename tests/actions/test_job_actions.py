@@ -1,4 +1,4 @@
-"""The actions over real HTTP: what they do to the sandbox's tenant, and what they say about it."""
+"""The job actions over real HTTP: their effects on the sandbox and their results."""
 
 from __future__ import annotations
 
@@ -93,14 +93,14 @@ class TestCreating:
     @pytest.mark.parametrize("fault", [
         {"kind": "drop_before"}, {"kind": "html"}, {"kind": "status", "status": 503}, {"kind": "rate_limit"},
     ])  # fmt: skip
-    def test_a_create_that_took_no_effect_is_made_after_all(
+    def test_a_create_without_effect_is_sent_again(
         self, sandbox: RunningSandbox, api: EmailSecurity, fault: dict[str, Any]
     ) -> None:
         sandbox.state.faults.add("createBulkJob", **fault)
         assert move(api)["created"]
         assert len(jobs(sandbox)) == 1
 
-    def test_where_it_cannot_be_found_out_it_says_so(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    def test_an_unknown_outcome_of_a_create_is_reported(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
         sandbox.state.faults.add("createBulkJob", "drop_after")
         sandbox.state.faults.add("listBulkJobs", "status", status=502, times=None)
         with pytest.raises(OutcomeUnknown) as caught:
@@ -117,7 +117,7 @@ class TestCreating:
         assert sandbox.state.truth()["calls"] == {}
         assert move(api, search_params={}, allow_broad_search=True)["created"]
 
-    def test_max_messages_counts_each_mailbox_and_creates_nothing_over_it(
+    def test_max_messages_counts_each_mailbox_copy_and_refuses_more(
         self, sandbox: RunningSandbox, api: EmailSecurity
     ) -> None:
         copies = search_messages.run({"search_params": CAMPAIGN}, api)["mailbox_copies"]
@@ -126,25 +126,23 @@ class TestCreating:
         assert jobs(sandbox) == []
         assert move(api, max_messages=copies)["created"]
 
-    def test_an_exact_subject_is_counted_by_looking_at_each_message(self, api: EmailSecurity) -> None:
+    def test_an_exact_subject_is_counted_message_by_message(self, api: EmailSecurity) -> None:
         subject = search_messages.run({"search_params": CAMPAIGN}, api)["messages"][0]["subject"]
         exactly = {**CAMPAIGN, "exact_subject": subject}
         made = move(api, search_params=exactly, max_messages=20)
         assert any("exact_subject" in warning for warning in made["warnings"])
 
-    def test_what_cannot_be_counted_is_not_capped_by_guessing(
-        self, sandbox: RunningSandbox, api: EmailSecurity
-    ) -> None:
+    def test_max_messages_refuses_an_uncountable_search(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
         with pytest.raises(UncountableSearch):
             move(api, search_params={**CAMPAIGN, "submissions": True}, max_messages=5)
         assert jobs(sandbox) == []
 
-    def test_a_default_that_hides_clean_mail_is_warned_about(self, api: EmailSecurity) -> None:
+    def test_the_detections_only_default_is_warned_about(self, api: EmailSecurity) -> None:
         made = move(api, search_params={"sender": CAMPAIGN["sender"]})
         assert any("detections_only" in warning for warning in made["warnings"])
         assert any("start" in warning for warning in made["warnings"])
 
-    def test_a_folder_without_return_is_warned_about(self, api: EmailSecurity) -> None:
+    def test_an_irreversible_destination_is_warned_about(self, api: EmailSecurity) -> None:
         made = move(api, destination="RecoverableItemsPurges", allow_irreversible=True)
         assert any("RecoverableItemsPurges" in warning for warning in made["warnings"])
 
@@ -156,30 +154,30 @@ class TestCreating:
 
 
 class TestWaiting:
-    def test_a_job_is_waited_for_until_it_has_ended(self, api: EmailSecurity) -> None:
+    def test_a_wait_returns_when_the_job_has_ended(self, api: EmailSecurity) -> None:
         waited = wait_for_job.run({"job_id": move(api)["job_id"]}, api)
         assert waited["done"]
         assert waited["progress"]["percent"] == 100
         assert waited["resume"] is None
         assert waited["outcome"] == ("partial" if waited["job"]["messages_failed"] else "succeeded")
 
-    def test_no_time_is_one_look(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    def test_a_wait_of_zero_seconds_polls_once(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
         waited = wait_for_job.run({"job_id": move(api)["job_id"], "timeout_seconds": 0}, api)
         assert (waited["done"], waited["outcome"], waited["polls"]) == (False, None, 1)
         assert sandbox.state.truth()["calls"]["getBulkJob"] == 1
 
-    def test_waiting_goes_on_from_its_resume_object(self, api: EmailSecurity) -> None:
+    def test_a_wait_continues_from_its_resume_object(self, api: EmailSecurity) -> None:
         params = {"job_id": move(api)["job_id"], "timeout_seconds": 0, "min_interval_seconds": 1.3}
         waited = wait_for_job.run(params, api)
-        looks = 1
+        polls = 1
         while not waited["done"]:
-            # Timers of platforms take whole seconds.
+            # Platform timers accept only whole seconds.
             assert type(waited["next_poll_seconds"]) is int and waited["next_poll_seconds"] > 1.3
             assert type(waited["progress"]["eta_seconds"]) in (int, type(None))
             api.clock.sleep(waited["next_poll_seconds"])
             waited = wait_for_job.run({**params, "resume": waited["resume"]}, api)
-            looks += 1
-        assert waited["polls"] == looks
+            polls += 1
+        assert waited["polls"] == polls
 
     def test_a_resume_object_of_another_job_is_refused(self, api: EmailSecurity) -> None:
         job_id = move(api)["job_id"]
@@ -187,18 +185,20 @@ class TestWaiting:
         with pytest.raises(ParameterError, match="/resume/job_id"):
             wait_for_job.run({"job_id": NO_SUCH_JOB, "resume": resume}, api)
 
-    def test_the_time_allowed_is_kept(self, api: EmailSecurity) -> None:
+    def test_a_wait_keeps_its_timeout(self, api: EmailSecurity) -> None:
         began = api.clock.monotonic()
         waited = wait_for_job.run({"job_id": move(api)["job_id"], "timeout_seconds": 3}, api)
         assert not waited["done"]
         assert api.clock.monotonic() - began == pytest.approx(3)
 
-    def test_waiting_outlives_an_outage_in_the_middle(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    def test_a_wait_survives_a_temporary_outage(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
         job_id = move(api)["job_id"]
         sandbox.state.faults.add("getBulkJob", "status", status=503, times=15, after=1)
         assert wait_for_job.run({"job_id": job_id}, api)["done"]
 
-    def test_an_outage_at_the_end_gives_what_was_seen_before(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    def test_an_outage_until_the_timeout_returns_the_last_known_state(
+        self, sandbox: RunningSandbox, api: EmailSecurity
+    ) -> None:
         job_id = move(api)["job_id"]
         sandbox.state.faults.add("getBulkJob", "status", status=503, times=None, after=1)
         waited = wait_for_job.run({"job_id": job_id, "timeout_seconds": 60}, api)
@@ -217,7 +217,7 @@ class TestWaiting:
             ({}, "SKIPPED", "failed"),
         ],
     )
-    def test_the_outcome_is_told_by_the_counters_too(
+    def test_the_outcome_considers_the_counters(
         self, sandbox: RunningSandbox, api: EmailSecurity, counters: dict[str, int], status: str, outcome: str
     ) -> None:
         job_id = move(api)["job_id"]
@@ -228,7 +228,7 @@ class TestWaiting:
         assert wait_for_job.ACTION.verdict is not None
         assert wait_for_job.ACTION.verdict(waited) == (0 if outcome == "succeeded" else 8)
 
-    def test_a_status_that_is_new_counts_as_running_and_is_said(
+    def test_an_unknown_status_counts_as_running_with_a_warning(
         self, sandbox: RunningSandbox, api: EmailSecurity
     ) -> None:
         job_id = move(api)["job_id"]
@@ -237,7 +237,7 @@ class TestWaiting:
         assert not waited["done"]
         assert any("PAUSED" in warning for warning in waited["warnings"])
 
-    def test_a_job_that_does_not_move_is_reported_as_stalled(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    def test_a_job_without_progress_is_reported_as_stalled(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
         job_id = move(api)["job_id"]
         frozen = {"status": "PROCESSING", "total_messages_discovered": 9, "messages_pending": 9}
         sandbox.state.faults.add("getBulkJob", "rewrite", set=frozen, times=None)
@@ -247,7 +247,7 @@ class TestWaiting:
         assert wait_for_job.ACTION.verdict is not None
         assert wait_for_job.ACTION.verdict(waited) == 6
 
-    def test_a_message_that_waits_for_its_retry_explains_a_standstill(
+    def test_a_job_that_waits_for_a_retry_is_not_stalled(
         self, start_sandbox: Callable[..., RunningSandbox], connect: Connect
     ) -> None:
         sandbox = start_sandbox()
@@ -267,34 +267,34 @@ class TestWaiting:
 
 
 class TestCancellingAndDeleting:
-    def test_a_running_job_is_cancelled_and_its_state_before_is_told(self, api: EmailSecurity) -> None:
+    def test_cancel_job_cancels_a_running_job_and_returns_its_previous_status(self, api: EmailSecurity) -> None:
         job_id = move(api)["job_id"]
         api.clock.sleep(3)
         result = cancel_job.run({"job_id": job_id}, api)
         assert (result["cancelled"], result["status"]) == (True, "CANCELLED")
         assert result["previous_status"] in ("DISCOVERING", "PROCESSING")
 
-    def test_cancelling_again_is_safe_and_said(self, api: EmailSecurity) -> None:
+    def test_a_second_cancel_changes_nothing(self, api: EmailSecurity) -> None:
         job_id = move(api)["job_id"]
         cancel_job.run({"job_id": job_id}, api)
         again = cancel_job.run({"job_id": job_id}, api)
         assert (again["cancelled"], again["previous_status"]) == (False, "CANCELLED")
 
-    def test_what_has_ended_cannot_be_cancelled_and_the_error_says_what_was_done(self, api: EmailSecurity) -> None:
+    def test_cancelling_an_ended_job_is_a_conflict_that_names_its_status(self, api: EmailSecurity) -> None:
         job_id = move(api)["job_id"]
         wait_for_job.run({"job_id": job_id}, api)
         with pytest.raises(Conflict, match="COMPLETED"):
             cancel_job.run({"job_id": job_id}, api)
 
     @pytest.mark.parametrize("kind", ["drop_before", "drop_after"])
-    def test_a_lost_answer_to_a_cancel_is_looked_after(
+    def test_a_lost_answer_to_a_cancel_is_checked(
         self, sandbox: RunningSandbox, api: EmailSecurity, kind: Kind
     ) -> None:
         job_id = move(api)["job_id"]
         sandbox.state.faults.add("cancelBulkJob", kind)
         assert cancel_job.run({"job_id": job_id}, api)["status"] == "CANCELLED"
 
-    def test_a_running_job_is_not_deleted_and_the_reason_is_told(
+    def test_deleting_a_running_job_is_refused_with_its_status(
         self, sandbox: RunningSandbox, api: EmailSecurity
     ) -> None:
         job_id = move(api)["job_id"]
@@ -303,9 +303,7 @@ class TestCancellingAndDeleting:
         assert "deleteBulkJob" not in sandbox.state.truth()["calls"]
 
     @pytest.mark.parametrize("kind", ["drop_before", "drop_after", None])
-    def test_an_ended_job_is_deleted_once_and_for_good(
-        self, sandbox: RunningSandbox, api: EmailSecurity, kind: Kind | None
-    ) -> None:
+    def test_an_ended_job_is_deleted_once(self, sandbox: RunningSandbox, api: EmailSecurity, kind: Kind | None) -> None:
         job_id = move(api)["job_id"]
         cancel_job.run({"job_id": job_id}, api)
         if kind is not None:
@@ -317,7 +315,7 @@ class TestCancellingAndDeleting:
             get_job.run({"job_id": job_id}, api)
 
 
-class TestLookingAround:
+class TestListingAndSearching:
     def test_jobs_are_listed_by_type_and_status_over_all_pages(self, api: EmailSecurity) -> None:
         first = move(api)["job_id"]
         release_job.run({"search_params": {"sender": "statements@partner-bank.example"}}, api)
@@ -329,7 +327,9 @@ class TestLookingAround:
         ]
         assert list_jobs.run({"status": "FAILED"}, api)["jobs"] == []
 
-    def test_a_list_that_repeats_its_one_page_is_whole(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    def test_a_job_list_that_repeats_its_only_page_is_complete(
+        self, sandbox: RunningSandbox, api: EmailSecurity
+    ) -> None:
         made = {move(api)["job_id"], move(api)["job_id"]}
         sandbox.state.faults.add("listBulkJobs", "repeat_page")
         before = sandbox.state.calls["listBulkJobs"]
@@ -352,24 +352,24 @@ class TestLookingAround:
         assert found["mailbox_copies"] >= found["recipients"] >= 40
         assert sum(found["counts_by_disposition"].values()) == 40
 
-    def test_a_search_over_its_limit_says_that_there_is_more(self, api: EmailSecurity) -> None:
+    def test_a_search_over_its_limit_reports_limit_reached(self, api: EmailSecurity) -> None:
         found = search_messages.run({"search_params": CAMPAIGN, "limit": 39}, api)
         assert (found["count"], found["limit_reached"]) == (39, True)
         assert not search_messages.run({"search_params": CAMPAIGN, "limit": 40}, api)["limit_reached"]
 
-    def test_the_default_of_detections_only_hides_what_was_missed(self, api: EmailSecurity) -> None:
+    def test_the_detections_only_default_hides_undetected_messages(self, api: EmailSecurity) -> None:
         narrow = search_messages.run({"search_params": {"sender": CAMPAIGN["sender"]}}, api)
         assert narrow["count"] < 40
         assert any("detections_only" in warning for warning in narrow["warnings"])
 
-    def test_a_slow_search_is_asked_after_until_it_is_there(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    def test_a_slow_search_is_polled_until_it_is_ready(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
         sandbox.state.faults.add("searchMessages", "slow_search", seconds=5)
         assert search_messages.run({"search_params": CAMPAIGN}, api)["count"] == 40
 
     @pytest.mark.parametrize(
         "location", ["https://evil.example/steal", "//evil.example/x", "/user/tokens", "../../x", "x"]
     )
-    def test_a_slow_search_is_not_followed_to_another_place(
+    def test_a_slow_search_is_not_polled_at_another_location(
         self, sandbox: RunningSandbox, api: EmailSecurity, location: str
     ) -> None:
         sandbox.state.faults.add("searchMessages", "slow_search", seconds=5, location=location)
@@ -377,7 +377,7 @@ class TestLookingAround:
             search_messages.run({"search_params": CAMPAIGN}, api)
         assert type(caught.value).__name__ == "UnexpectedAnswer"
 
-    def test_a_future_start_is_refused_by_the_api_with_its_own_reason(self, api: EmailSecurity) -> None:
+    def test_a_future_start_returns_the_errors_of_the_api(self, api: EmailSecurity) -> None:
         with pytest.raises(ApiRefusal) as caught:
             search_messages.run({"search_params": {"sender": "x", "start": "2030-01-01T00:00:00Z"}}, api)
         assert caught.value.api_errors
@@ -389,7 +389,7 @@ class TestLookingAround:
             ("read_token", "granted", "missing", ["Cloud Email Security: Write"]),
         ],
     )
-    def test_a_connection_test_says_which_permission_is_missing(
+    def test_test_connection_names_the_missing_permission(
         self, sandbox: RunningSandbox, connect: Connect, token: str, read: str, write: str, missing: list[str]
     ) -> None:
         result = test_connection.run({}, connect(sandbox, api_token=getattr(sandbox, token)))
@@ -397,7 +397,7 @@ class TestLookingAround:
         assert result["ok"] == (not missing)
         assert jobs(sandbox) == []
 
-    def test_a_connection_test_without_the_probe_writes_nothing(
+    def test_test_connection_without_the_probe_writes_nothing(
         self, sandbox: RunningSandbox, api: EmailSecurity
     ) -> None:
         assert test_connection.run({"probe_write": False}, api)["write"] == "not known"
@@ -407,19 +407,19 @@ class TestLookingAround:
         with pytest.raises(AuthenticationFailed):
             test_connection.run({}, connect(sandbox, api_token=sandbox.revoked_token))
 
-    def test_the_older_pair_of_credentials_works_too(self, sandbox: RunningSandbox, connect: Connect) -> None:
+    def test_an_email_and_api_key_work(self, sandbox: RunningSandbox, connect: Connect) -> None:
         api = connect(sandbox, api_token=None, api_email=sandbox.email, api_key=sandbox.email_key)
         result = test_connection.run({}, api)
         assert (result["ok"], result["token_status"]) == (True, "not verified")
 
 
-def test_a_rate_limit_block_is_waited_out_within_the_allowance(sandbox: RunningSandbox, connect: Connect) -> None:
+def test_a_rate_limit_block_within_the_call_allowance_is_waited_out(sandbox: RunningSandbox, connect: Connect) -> None:
     job_id = move(connect(sandbox))["job_id"]
     sandbox.state.faults.add("getBulkJob", "rate_limit", retry_after=280, block=True)
     assert get_job.run({"job_id": job_id}, connect(sandbox, call_allowance_seconds=300))["job_id"] == job_id
 
 
-def test_an_export_never_runs_into_the_block(start_sandbox: Callable[..., RunningSandbox], connect: Connect) -> None:
+def test_an_export_never_exceeds_the_rate_limit(start_sandbox: Callable[..., RunningSandbox], connect: Connect) -> None:
     sandbox = start_sandbox(quota=30, window=60)
     api = connect(sandbox)
     job_id = move(api)["job_id"]
@@ -430,9 +430,9 @@ def test_an_export_never_runs_into_the_block(start_sandbox: Callable[..., Runnin
 
 
 class TestSpellings:
-    """A request is compared as it is meant."""
+    """Requests are compared by meaning, not by spelling."""
 
-    def test_one_request_in_many_spellings_makes_one_job(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    def test_different_spellings_of_a_request_make_one_job(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
         search = {**CAMPAIGN, "start": "2026-11-13T15:32:35Z"}
         given: list[dict[str, Any]] = [
             {"search_params": search, "idempotency_key": "caf\u00e9-42"},
@@ -445,7 +445,7 @@ class TestSpellings:
         assert [one["created"] for one in made] == [True, False, False, False, False]
         assert len(sandbox.state.truth()["jobs"]) == 1
 
-    def test_a_plan_takes_its_own_search_in_another_spelling(self, api: EmailSecurity) -> None:
+    def test_a_plan_accepts_its_search_in_another_spelling(self, api: EmailSecurity) -> None:
         plan = preview_job.run({"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail"}, api)
         other = {**CAMPAIGN, "sender": str(CAMPAIGN["sender"]).upper(), "start": "2026-11-13T15:32:35.000Z"}
         assert create_move_job.run({"plan": plan, "search_params": other}, api)["created"]

@@ -1,4 +1,4 @@
-"""Moving messages that are named one by one: exactly these, in batches, and never a success that nothing shows."""
+"""move-messages moves exactly the named messages, in batches, and reports no unproved success."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def row(**changes: Any) -> dict[str, Any]:
     }
 
 
-def written(path: Path, *rows: Any) -> str:
+def write_lines(path: Path, *rows: Any) -> str:
     path.write_text("".join((one if isinstance(one, str) else json.dumps(one)) + "\n" for one in rows))
     return str(path)
 
@@ -63,15 +63,13 @@ class TestNamed:
         assert {one["id"] for one in result["results"]} == set(ids)
         assert all(one["success"] and one["recipient"] for one in result["results"])
 
-    def test_a_message_that_is_named_twice_is_sent_once_and_that_is_said(
-        self, sandbox: RunningSandbox, api: EmailSecurity
-    ) -> None:
+    def test_a_duplicate_id_is_sent_once_and_counted(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
         ids = ids_of(api, 3)
         result = move(api, ids=[*ids, ids[0], ids[0]])
         assert sent(sandbox) == [ids]
         assert (result["messages"], result["duplicates"]) == (3, 2)
 
-    def test_an_id_that_nobody_has_fails_and_the_others_are_moved(self, api: EmailSecurity) -> None:
+    def test_an_unknown_id_fails_and_the_others_are_moved(self, api: EmailSecurity) -> None:
         ids = ids_of(api, 2)
         result = move(api, ids=[*ids, ABSENT])
         assert (result["succeeded"], result["failed"]) == (2, 1)
@@ -80,7 +78,7 @@ class TestNamed:
         assert move_messages.ACTION.verdict is not None
         assert move_messages.ACTION.verdict(result) == 8
 
-    def test_a_message_that_failed_for_one_of_its_recipients_has_failed(
+    def test_a_message_that_failed_for_one_recipient_has_failed(
         self, sandbox: RunningSandbox, api: EmailSecurity
     ) -> None:
         message = next(one for one in campaign(api) if one.copies > 1)
@@ -89,19 +87,17 @@ class TestNamed:
         assert (result["succeeded"], result["failed"]) == (0, 1)
         assert sorted(one["success"] for one in result["results"]) == [False] + [True] * (message.copies - 1)
 
-    def test_2500_messages_are_sent_in_three_batches_without_a_look_before(
-        self, start_sandbox: Start, connect: Connect
-    ) -> None:
+    def test_2500_messages_are_sent_in_three_batches(self, start_sandbox: Start, connect: Connect) -> None:
         sandbox = start_sandbox(messages=2600, **SMOOTH)
         api = connect(sandbox)
         ids = any_ids(api, 2500)
         result = move(api, ids=ids)
         assert [len(batch) for batch in sent(sandbox)] == [1000, 1000, 500]
-        # What is held in quarantine can't be moved.
+        # Quarantined messages can't be moved.
         assert result["succeeded"] == len(folders(sandbox))
         assert result["succeeded"] + result["failed"] == 2500
 
-    def test_a_result_of_3000_messages_is_cut_and_keeps_its_counts_and_its_failures(
+    def test_a_result_of_3000_messages_is_truncated_but_keeps_counts_and_failures(
         self, start_sandbox: Start, connect: Connect
     ) -> None:
         sandbox = start_sandbox(messages=3200, **SMOOTH)
@@ -112,7 +108,7 @@ class TestNamed:
         assert result["succeeded"] + result["failed"] + result["unknown"] == result["messages"] == 3001
         cut = result["truncated"]["results"]
         assert (len(result["results"]), cut["total"] >= 3001) == (cut["kept"], True)
-        # What a person has to look at comes first, and is kept first.
+        # Failures come first and are kept first.
         success = [row["success"] is True for row in result["results"]]
         assert success == sorted(success)
         assert ABSENT in {row["id"] for row in result["results"]}
@@ -120,7 +116,7 @@ class TestNamed:
         assert whole["truncated"] == {}
         assert len(whole["results"]) >= 3001
 
-    def test_ids_to_be_approved_are_all_there_or_none(self, start_sandbox: Start, connect: Connect) -> None:
+    def test_a_dry_run_returns_all_ids_or_none(self, start_sandbox: Start, connect: Connect) -> None:
         api = connect(start_sandbox(messages=800, **SMOOTH))
         ids = any_ids(api, 700)
         small = move(api, ids=ids, dry_run=True, max_result_bytes=20_000)
@@ -130,7 +126,7 @@ class TestNamed:
 
 
 class TestRepeating:
-    def test_a_repeat_sends_nothing_and_says_what_was_in_place_already(
+    def test_a_repeat_sends_nothing_and_counts_messages_already_in_place(
         self, sandbox: RunningSandbox, api: EmailSecurity
     ) -> None:
         ids = ids_of(api, 5)
@@ -142,19 +138,19 @@ class TestRepeating:
         assert (again["already"], again["succeeded"], again["done"]) == (5, 0, True)
         assert len(sent(sandbox)) == 2
 
-    def test_without_a_look_before_everything_is_sent_again(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    def test_without_skip_done_everything_is_sent_again(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
         ids = ids_of(api, 2)
         move(api, ids=ids)
         assert move(api, ids=ids, skip_done=False)["succeeded"] == 2
         assert sent(sandbox) == [ids, ids]
 
-    def test_what_lies_in_another_folder_is_moved(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    def test_a_message_in_another_folder_is_moved(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
         ids = ids_of(api, 2)
         move(api, ids=ids)
         assert move(api, ids=ids, destination="DeletedItems")["succeeded"] == 2
         assert folders(sandbox) == dict.fromkeys(ids, "DeletedItems")
 
-    def test_a_dry_run_changes_nothing_and_tells_the_same_hash(
+    def test_a_dry_run_changes_nothing_and_returns_the_same_plan_hash(
         self, sandbox: RunningSandbox, api: EmailSecurity
     ) -> None:
         ids = ids_of(api, 4)
@@ -168,7 +164,9 @@ class TestRepeating:
 
 
 class TestFromAnExport:
-    def test_the_rows_with_the_statuses_are_moved(self, start_sandbox: Start, connect: Connect, tmp_path: Path) -> None:
+    def test_only_rows_with_the_given_statuses_are_moved(
+        self, start_sandbox: Start, connect: Connect, tmp_path: Path
+    ) -> None:
         sandbox = start_sandbox(permanent_failures=0.2, transient_failures=0.0)
         api = connect(sandbox)
         exported = moved_by_job(api, tmp_path / "rows.ndjson")
@@ -182,7 +180,7 @@ class TestFromAnExport:
     def test_rows_without_a_message_are_counted_and_named(self, api: EmailSecurity, tmp_path: Path) -> None:
         one = ids_of(api, 1)[0]
         without = "0b1de6f4-7c1b-4f7c-8f0e-2f0c4f3f9a11"
-        path = written(
+        path = write_lines(
             tmp_path / "rows.ndjson",
             row(message={"id": one}),
             row(message_id=without, message=None),
@@ -201,30 +199,30 @@ class TestFromAnExport:
         json.dumps(row(message={"id": ABSENT, "client_recipients": "a@corp.example"})), "[" * 100_000,
         json.dumps(row(message={"id": ABSENT, "from": {"$gt": ""}})), '{"a": ' + "9" * 5000 + "}",
     ])  # fmt: skip
-    def test_a_file_with_a_line_that_is_no_row_is_refused_as_a_whole(
+    def test_a_file_with_an_invalid_row_is_refused(
         self, sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path, line: str
     ) -> None:
-        path = written(tmp_path / "rows.ndjson", row(), line)
+        path = write_lines(tmp_path / "rows.ndjson", row(), line)
         with pytest.raises(ParameterError) as caught:
             move(api, export=path)
         assert caught.value.problems[0]["pointer"] == "/export"
         assert "2" in caught.value.message
         assert sandbox.state.truth()["calls"] == {}
 
-    def test_what_is_no_readable_file_is_refused(self, api: EmailSecurity, tmp_path: Path) -> None:
+    def test_an_unreadable_file_is_refused(self, api: EmailSecurity, tmp_path: Path) -> None:
         (tmp_path / "binary").write_bytes(b"\xff\xfe\x00" * 10)
         for path in ("/nowhere/rows.ndjson", str(tmp_path), "/dev/zero", "a\0b", str(tmp_path / "binary")):
             with pytest.raises(ParameterError):
                 move(api, export=path)
 
-    def test_an_endless_line_does_not_fill_the_memory(
+    def test_a_line_over_the_length_limit_is_refused(
         self, api: EmailSecurity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("remediation.exports.files.line_file.LONGEST_LINE_BYTES", 1000)
         with pytest.raises(ParameterError, match="longer than 1000 bytes"):
-            move(api, export=written(tmp_path / "rows.ndjson", " " * 5000))
+            move(api, export=write_lines(tmp_path / "rows.ndjson", " " * 5000))
 
-    def test_more_recipients_of_one_message_than_there_can_be_are_refused(
+    def test_too_many_recipients_of_one_message_are_refused(
         self, api: EmailSecurity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("remediation.messages.selection.MOST_RECIPIENTS", 3)
@@ -232,20 +230,18 @@ class TestFromAnExport:
             row(message={"id": ABSENT, "client_recipients": [f"{n}@a.example", f"{n}@b.example"]}) for n in range(2)
         ]
         with pytest.raises(ParameterError, match="more than 3 recipients of one message"):
-            move(api, export=written(tmp_path / "rows.ndjson", *rows))
+            move(api, export=write_lines(tmp_path / "rows.ndjson", *rows))
 
-    def test_more_messages_than_can_be_named_are_refused(
+    def test_too_many_messages_in_an_export_are_refused(
         self, api: EmailSecurity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("remediation.messages.selection.MOST_MESSAGES", 2)
         rows = [row(message={"id": f"x-{number}"}) for number in range(3)]
         with pytest.raises(ParameterError, match="more than 2 messages"):
-            move(api, export=written(tmp_path / "rows.ndjson", *rows))
+            move(api, export=write_lines(tmp_path / "rows.ndjson", *rows))
 
-    def test_an_empty_export_is_nothing_to_do(
-        self, sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
-    ) -> None:
-        result = move(api, export=written(tmp_path / "rows.ndjson"))
+    def test_an_empty_export_moves_nothing(self, sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path) -> None:
+        result = move(api, export=write_lines(tmp_path / "rows.ndjson"))
         assert (result["messages"], result["done"]) == (0, True)
         assert any("nothing to do" in warning for warning in result["warnings"])
         assert sandbox.state.truth()["effects"] == []
@@ -273,10 +269,12 @@ class TestGuardrails:
         assert caught.value.applied == "no"
         return caught.value
 
-    def test_more_than_max_messages_are_refused_as_a_whole(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    def test_more_than_max_messages_are_refused(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
         self.refused(TooManyMessages, sandbox, api, ids=ids_of(api, 3), max_messages=2)
 
-    def test_a_folder_without_return_needs_a_word_of_its_own(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    def test_an_irreversible_destination_needs_allow_irreversible(
+        self, sandbox: RunningSandbox, api: EmailSecurity
+    ) -> None:
         purge = {"ids": ids_of(api, 1), "destination": "RecoverableItemsPurges"}
         error = self.refused(PlanNeeded, sandbox, api, **purge)
         assert "allow_irreversible" in error.help
@@ -284,13 +282,13 @@ class TestGuardrails:
         assert any("Microsoft 365" in warning for warning in dry["warnings"])
         assert move(api, **purge, allow_irreversible=True)["succeeded"] == 1
 
-    def test_read_only_mode_allows_a_dry_run_and_nothing_else(self, sandbox: RunningSandbox, connect: Connect) -> None:
+    def test_read_only_mode_allows_only_a_dry_run(self, sandbox: RunningSandbox, connect: Connect) -> None:
         api = connect(sandbox, read_only=True)
         ids = ids_of(api, 1)
         self.refused(ReadOnlyMode, sandbox, api, ids=ids)
         assert move(api, ids=ids, dry_run=True)["not_sent"] == 1
 
-    def test_the_environments_requester_goes_before_a_parameter(
+    def test_the_requester_of_the_environment_overrides_the_parameter(
         self, sandbox: RunningSandbox, connect: Connect
     ) -> None:
         api = connect(sandbox, requested_by="ana@corp.example")

@@ -1,4 +1,4 @@
-"""Moving named messages on a bad day: looked at before it is sent again, and what is not known is said."""
+"""move-messages with faults: it checks before it sends again and reports unknown outcomes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class TestFaults:
         {"kind": "html", "applied": True}, {"kind": "status", "status": 503, "applied": True},
         {"kind": "success_false", "applied": True},
     ])  # fmt: skip
-    def test_a_lost_answer_is_looked_up_and_nothing_is_sent_twice(
+    def test_a_lost_answer_is_checked_and_nothing_is_sent_twice(
         self, sandbox: RunningSandbox, api: EmailSecurity, fault: dict[str, Any]
     ) -> None:
         ids = ids_of(api, 6)
@@ -57,7 +57,7 @@ class TestFaults:
     @pytest.mark.parametrize("fault", [
         {"kind": "drop_before"}, {"kind": "html"}, {"kind": "status", "status": 503}, {"kind": "rate_limit"},
     ])  # fmt: skip
-    def test_a_batch_that_took_no_effect_is_sent_once_more(
+    def test_a_batch_without_effect_is_sent_again(
         self, sandbox: RunningSandbox, api: EmailSecurity, fault: dict[str, Any]
     ) -> None:
         ids = ids_of(api, 6)
@@ -65,7 +65,7 @@ class TestFaults:
         assert move(api, ids=ids)["succeeded"] == 6
         assert sent(sandbox) == [ids]
 
-    def test_an_answer_that_contradicts_itself_and_changed_nothing_is_a_refusal(
+    def test_a_contradictory_answer_that_changed_nothing_is_a_refusal(
         self, sandbox: RunningSandbox, api: EmailSecurity
     ) -> None:
         sandbox.state.faults.add("moveMessages", "success_false")
@@ -74,7 +74,7 @@ class TestFaults:
         assert caught.value.applied == "no"
         assert sent(sandbox) == []
 
-    def test_a_message_moved_elsewhere_before_is_told_from_one_that_was_moved_now(
+    def test_an_earlier_move_to_another_folder_is_not_counted_as_this_move(
         self, sandbox: RunningSandbox, api: EmailSecurity
     ) -> None:
         ids = ids_of(api, 2)
@@ -83,7 +83,7 @@ class TestFaults:
         assert move(api, ids=ids, destination="Inbox", allow_malicious=True)["succeeded"] == 2
         assert folders(sandbox) == dict.fromkeys(ids, "Inbox")
 
-    def test_it_is_sent_at_most_once_more(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    def test_a_batch_is_sent_at_most_twice(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
         ids = ids_of(api, 2)
         sandbox.state.faults.add("moveMessages", "drop_before", times=5)
         with pytest.raises(OutcomeUnknown) as caught:
@@ -92,7 +92,7 @@ class TestFaults:
         assert caught.value.resume == {"ids": ids}
         assert sandbox.state.truth()["calls"]["moveMessages"] == 2
 
-    def test_where_it_cannot_be_found_out_it_says_so_and_the_same_call_goes_on(
+    def test_an_unknown_outcome_is_reported_and_the_same_call_can_be_run_again(
         self, sandbox: RunningSandbox, api: EmailSecurity
     ) -> None:
         ids = ids_of(api, 3)
@@ -105,7 +105,9 @@ class TestFaults:
         assert move(api, ids=ids)["already"] == 3
         assert sent(sandbox) == [ids]
 
-    def test_an_id_that_holds_no_time_cannot_be_looked_up(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    def test_an_id_without_a_time_is_left_unknown_after_a_lost_answer(
+        self, sandbox: RunningSandbox, api: EmailSecurity
+    ) -> None:
         sandbox.state.faults.add("moveMessages", "drop_after")
         with pytest.raises(PartlyApplied) as caught:
             move(api, ids=[*ids_of(api, 2), "no-time-in-it"])
@@ -116,7 +118,7 @@ class TestFaults:
         {"kind": "status", "status": 404}, {"kind": "empty_page"}, {"kind": "rewrite", "remove": ["properties"]},
         {"kind": "rewrite", "set": {"completed_at": None, "success": None}}, {"kind": "status", "status": 502},
     ])  # fmt: skip
-    def test_without_a_readable_log_a_moved_message_leaves_open_where_it_went(
+    def test_a_moved_message_without_a_readable_log_is_reported_as_unknown(
         self, sandbox: RunningSandbox, api: EmailSecurity, fault: dict[str, Any]
     ) -> None:
         ids = ids_of(api, 2)
@@ -127,7 +129,7 @@ class TestFaults:
         assert caught.value.resume == {"ids": ids}
         assert sent(sandbox) == [ids]
 
-    def test_an_untouched_message_is_sent_once_more_and_needs_no_log(
+    def test_an_unchanged_message_is_sent_again_without_reading_its_log(
         self, sandbox: RunningSandbox, api: EmailSecurity
     ) -> None:
         ids = ids_of(api, 2)
@@ -135,7 +137,7 @@ class TestFaults:
         assert move(api, ids=ids)["succeeded"] == 2
         assert "listMessageActions" not in sandbox.state.truth()["calls"]
 
-    def test_of_a_message_in_two_mailboxes_that_lay_elsewhere_before_the_log_tells_too_little(
+    def test_a_message_in_two_mailboxes_moved_before_is_reported_as_unknown(
         self, sandbox: RunningSandbox, api: EmailSecurity
     ) -> None:
         one = delivered(sandbox, "a@corp.example", "b@corp.example")
@@ -144,10 +146,10 @@ class TestFaults:
         with pytest.raises(OutcomeUnknown) as caught:
             move(api, ids=[one])
         assert caught.value.resume == {"ids": [one]}
-        # To move it there once more is safe, and its rows name the recipients.
+        # Moving it there again is safe, and its rows name the recipients.
         assert move(api, ids=[one])["succeeded"] == 1
 
-    def test_a_copy_moved_twice_is_not_taken_for_two_copies(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    def test_a_copy_moved_twice_does_not_count_as_two_copies(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
         one = delivered(sandbox, "a@corp.example", "b@corp.example")
         move(api, ids=[one], destination="DeletedItems")
         sandbox.state.delivery.mailboxes["b@corp.example"] = "gone"
@@ -156,7 +158,7 @@ class TestFaults:
         with pytest.raises(OutcomeUnknown):
             move(api, ids=[one])
 
-    def test_an_error_before_anything_was_changed_is_raised_as_it_is(
+    def test_an_error_before_any_change_is_raised_unchanged(
         self, sandbox: RunningSandbox, api: EmailSecurity, connect: Connect
     ) -> None:
         ids = ids_of(api, 2)
@@ -170,7 +172,7 @@ class TestFaults:
             move(connect(sandbox, api_token="no-such-token"), ids=ids)
         assert sent(sandbox) == []
 
-    def test_an_error_in_a_later_batch_says_what_is_done_and_what_is_left(
+    def test_an_error_in_a_later_batch_reports_done_and_remaining_messages(
         self, start_sandbox: Start, connect: Connect
     ) -> None:
         sandbox = start_sandbox(messages=1600, **SMOOTH)
@@ -187,7 +189,9 @@ class TestFaults:
         assert left["succeeded"] + left["failed"] == 500
 
     @pytest.mark.parametrize("most", [20_000, 200_000])
-    def test_too_many_ids_to_be_told_are_not_cut(self, most: int, start_sandbox: Start, connect: Connect) -> None:
+    def test_a_resume_list_over_the_size_limit_is_dropped_not_cut(
+        self, most: int, start_sandbox: Start, connect: Connect
+    ) -> None:
         sandbox = start_sandbox(messages=600, **SMOOTH)
         api = connect(sandbox)
         ids = any_ids(api, 500)
@@ -197,7 +201,7 @@ class TestFaults:
         assert caught.value.resume == (None if most == 20_000 else {"ids": ids})
         assert ("500 IDs are left" in caught.value.help) is (most == 20_000)
 
-    def test_a_copy_that_was_moved_of_a_message_that_failed_is_a_change(
+    def test_a_moved_copy_of_a_failed_message_counts_as_a_change(
         self, sandbox: RunningSandbox, api: EmailSecurity, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("remediation.messages.batches.MOST_IDS", 1)
@@ -209,7 +213,7 @@ class TestFaults:
             move(api, ids=[message.id, other])
         assert caught.value.resume == {"ids": [other]}
 
-    def test_rows_that_name_nothing_are_no_success(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    def test_rows_without_an_id_are_no_success(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
         ids = ids_of(api, 3)
         sandbox.state.faults.add("moveMessages", "rewrite", set={"message_id": None})
         result = move(api, ids=ids)
@@ -217,13 +221,13 @@ class TestFaults:
         assert sorted(result["unaccounted"]) == sorted(ids)
         assert any("do not account for 3 messages" in warning for warning in result["warnings"])
 
-    def test_rows_that_cannot_be_read_count_as_a_lost_answer(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    def test_unreadable_rows_count_as_a_lost_answer(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
         ids = ids_of(api, 3)
         sandbox.state.faults.add("moveMessages", "rewrite", set={"success": "yes"})
         assert move(api, ids=ids)["succeeded"] == 3
         assert sent(sandbox) == [ids]
 
-    def test_a_deadline_that_passes_between_two_batches_leaves_the_rest(
+    def test_a_deadline_between_two_batches_leaves_the_rest_unsent(
         self, start_sandbox: Start, connect: Connect
     ) -> None:
         sandbox = start_sandbox(messages=1600, **SMOOTH)
@@ -235,7 +239,7 @@ class TestFaults:
         assert caught.value.resume == {"ids": ids[1000:]}
 
 
-SAID = st.fixed_dictionaries(
+ANSWER_ROWS = st.fixed_dictionaries(
     {"success": st.booleans()},
     optional={
         "message_id": st.sampled_from(["x-1", "x-2", "<1@x>", "<2@x>", "", "\ud800", None]),
@@ -245,9 +249,9 @@ SAID = st.fixed_dictionaries(
 )
 
 
-@given(rows=st.lists(SAID | st.just({}) | st.none() | st.lists(st.none()), max_size=5))
+@given(rows=st.lists(ANSWER_ROWS | st.just({}) | st.none() | st.lists(st.none()), max_size=5))
 @settings(max_examples=200)
-def test_whatever_the_service_answers_every_message_is_accounted_for_once(rows: list[Any]) -> None:
+def test_every_message_is_accounted_for_once_for_any_answer(rows: list[Any]) -> None:
     found = [{"id": "x-1", "message_id": "<1@x>", "client_recipients": ["a@corp.example"]}]
     ids = ["x-1", "x-2", "4Njp3P0STMz2c02Q-2026-11-20T10:00:00-3"]
 
@@ -271,8 +275,8 @@ def test_whatever_the_service_answers_every_message_is_accounted_for_once(rows: 
             return
     assert sum(result[count] for count in ("succeeded", "already", "failed", "unknown", "not_sent")) == len(ids)
     for one in ("x-1", "x-2"):
-        spoken = [row for row in rows if row.get("message_id") == one]
-        if spoken and not any(row["success"] for row in spoken):
+        own_rows = [row for row in rows if row.get("message_id") == one]
+        if own_rows and not any(row["success"] for row in own_rows):
             assert one not in {row["id"] for row in result["results"] if row["success"]}
     if not any(row["success"] for row in rows):
         assert result["succeeded"] == 0

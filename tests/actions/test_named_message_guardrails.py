@@ -1,4 +1,4 @@
-"""The organization's policy over messages that are named one by one: it refuses as a whole, and nothing is sent."""
+"""The organization's policy for named messages: a refusal covers the whole call and nothing is sent."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.actions.named_messages import SMOOTH, campaign, delivered, ids_of, mo
 
 A, B = "a@corp.example", "ceo@corp.example"
 
-Governed = Callable[..., EmailSecurity]
+ConnectWithPolicy = Callable[..., EmailSecurity]
 
 
 @pytest.fixture
@@ -38,8 +38,10 @@ def sandbox(start_sandbox: Callable[..., RunningSandbox]) -> RunningSandbox:
 
 
 @pytest.fixture
-def governed(sandbox: RunningSandbox, connect: Callable[..., EmailSecurity], tmp_path: Path) -> Governed:
-    """A connection under a policy of these fields."""
+def connect_with_policy(
+    sandbox: RunningSandbox, connect: Callable[..., EmailSecurity], tmp_path: Path
+) -> ConnectWithPolicy:
+    """A function that connects under a policy with these fields."""
 
     def under(connection: dict[str, Any] | None = None, **policy: Any) -> EmailSecurity:
         file = tmp_path / "policy.yaml"
@@ -53,7 +55,9 @@ def move(api: EmailSecurity, ids: list[str], **params: Any) -> dict[str, Any]:
     return move_messages.run({"ids": ids, "destination": "JunkEmail", **params}, api)
 
 
-def refused(kind: type[PackError], sandbox: RunningSandbox, api: EmailSecurity, ids: list[str], **params: Any) -> str:
+def refusal_message(
+    kind: type[PackError], sandbox: RunningSandbox, api: EmailSecurity, ids: list[str], **params: Any
+) -> str:
     with pytest.raises(kind) as caught:
         move(api, ids, **params)
     assert sent(sandbox) == []
@@ -62,67 +66,81 @@ def refused(kind: type[PackError], sandbox: RunningSandbox, api: EmailSecurity, 
 
 
 class TestLimits:
-    def test_the_policys_limit_counts_a_copy_in_each_mailbox(self, sandbox: RunningSandbox, governed: Governed) -> None:
-        api = governed(max_messages=2)
+    def test_the_message_limit_of_the_policy_counts_each_mailbox_copy(
+        self, sandbox: RunningSandbox, connect_with_policy: ConnectWithPolicy
+    ) -> None:
+        api = connect_with_policy(max_messages=2)
         two = [delivered(sandbox, A), delivered(sandbox, B, "c@corp.example")]
-        assert "3 copies in mailboxes" in refused(PolicyRefused, sandbox, api, two)
-        refused(PolicyRefused, sandbox, api, ids_of(api, 3), max_messages=100)
+        assert "3 copies in mailboxes" in refusal_message(PolicyRefused, sandbox, api, two)
+        refusal_message(PolicyRefused, sandbox, api, ids_of(api, 3), max_messages=100)
         assert move(api, two[:1])["succeeded"] == 1
 
-    def test_the_policys_limit_of_recipients_holds(self, sandbox: RunningSandbox, governed: Governed) -> None:
-        api = governed(max_recipients=1)
-        refused(PolicyRefused, sandbox, api, [delivered(sandbox, A), delivered(sandbox, B)])
+    def test_the_recipient_limit_of_the_policy_is_enforced(
+        self, sandbox: RunningSandbox, connect_with_policy: ConnectWithPolicy
+    ) -> None:
+        api = connect_with_policy(max_recipients=1)
+        refusal_message(PolicyRefused, sandbox, api, [delivered(sandbox, A), delivered(sandbox, B)])
 
-    def test_recipients_that_cannot_be_counted_are_too_many(self, sandbox: RunningSandbox, governed: Governed) -> None:
-        message = refused(PolicyRefused, sandbox, governed(max_recipients=100), ["no-time-in-it"])
+    def test_uncountable_recipients_exceed_the_limit(
+        self, sandbox: RunningSandbox, connect_with_policy: ConnectWithPolicy
+    ) -> None:
+        message = refusal_message(PolicyRefused, sandbox, connect_with_policy(max_recipients=100), ["no-time-in-it"])
         assert "not known" in message
 
     def test_a_folder_that_the_policy_does_not_list_is_refused(
-        self, sandbox: RunningSandbox, governed: Governed
+        self, sandbox: RunningSandbox, connect_with_policy: ConnectWithPolicy
     ) -> None:
-        api = governed(destinations=["JunkEmail"])
+        api = connect_with_policy(destinations=["JunkEmail"])
         one = ids_of(api, 1)
-        refused(PolicyRefused, sandbox, api, one, destination="DeletedItems", allow_irreversible=True)
+        refusal_message(PolicyRefused, sandbox, api, one, destination="DeletedItems", allow_irreversible=True)
         assert move(api, one)["succeeded"] == 1
 
-    def test_a_restore_needs_inbox_to_be_allowed(
-        self, sandbox: RunningSandbox, governed: Governed, api: EmailSecurity, tmp_path: Path
+    def test_a_restore_needs_inbox_in_the_policy(
+        self, sandbox: RunningSandbox, connect_with_policy: ConnectWithPolicy, api: EmailSecurity, tmp_path: Path
     ) -> None:
         moved_by_job(api, tmp_path / "rows.ndjson")
         with pytest.raises(PolicyRefused):
             params = {"export": str(tmp_path / "rows.ndjson"), "dry_run": False}
-            restore_messages.run(params, governed(destinations=["JunkEmail"]))
+            restore_messages.run(params, connect_with_policy(destinations=["JunkEmail"]))
         assert sent(sandbox) == []
 
-    def test_an_explicit_list_is_its_own_plan(self, governed: Governed) -> None:
-        api = governed(plan_needed=[{}])
+    def test_a_list_of_ids_needs_no_plan(self, connect_with_policy: ConnectWithPolicy) -> None:
+        api = connect_with_policy(plan_needed=[{}])
         assert move(api, ids_of(api, 1))["succeeded"] == 1
 
-    def test_a_policy_that_cannot_be_read_stops_everything(self, sandbox: RunningSandbox, governed: Governed) -> None:
-        api = governed(max_mesages=3)
-        refused(PolicyUnusable, sandbox, api, ids_of(api, 1))
+    def test_an_unreadable_policy_refuses_every_move(
+        self, sandbox: RunningSandbox, connect_with_policy: ConnectWithPolicy
+    ) -> None:
+        api = connect_with_policy(max_mesages=3)
+        refusal_message(PolicyUnusable, sandbox, api, ids_of(api, 1))
 
 
 class TestProtected:
-    def test_a_protected_recipient_refuses_the_whole(self, sandbox: RunningSandbox, governed: Governed) -> None:
+    def test_a_protected_recipient_refuses_the_whole_call(
+        self, sandbox: RunningSandbox, connect_with_policy: ConnectWithPolicy
+    ) -> None:
         ids = [delivered(sandbox, A), delivered(sandbox, "x@corp.example", B)]
-        api = governed(protected_recipients=["CEO@corp.example"])
-        assert "recipient ceo@corp.example" in refused(ProtectedRefused, sandbox, api, ids)
-        # Not to look first for what is done already is no way around it.
-        refused(ProtectedRefused, sandbox, api, ids, skip_done=False)
-        refused(ProtectedRefused, sandbox, api, ids, dry_run=True)
+        api = connect_with_policy(protected_recipients=["CEO@corp.example"])
+        assert "recipient ceo@corp.example" in refusal_message(ProtectedRefused, sandbox, api, ids)
+        # skip_done=False does not bypass the policy.
+        refusal_message(ProtectedRefused, sandbox, api, ids, skip_done=False)
+        refusal_message(ProtectedRefused, sandbox, api, ids, dry_run=True)
 
-    def test_a_protected_sender_refuses_the_whole(self, sandbox: RunningSandbox, governed: Governed) -> None:
-        api = governed(protected_senders=["partner-bank.example"])
-        refused(ProtectedRefused, sandbox, api, [delivered(sandbox, A)], skip_done=False)
+    def test_a_protected_sender_refuses_the_whole_call(
+        self, sandbox: RunningSandbox, connect_with_policy: ConnectWithPolicy
+    ) -> None:
+        api = connect_with_policy(protected_senders=["partner-bank.example"])
+        refusal_message(ProtectedRefused, sandbox, api, [delivered(sandbox, A)], skip_done=False)
 
-    def test_what_cannot_be_found_out_counts_as_protected(self, sandbox: RunningSandbox, governed: Governed) -> None:
+    def test_a_message_with_unknown_addresses_counts_as_protected(
+        self, sandbox: RunningSandbox, connect_with_policy: ConnectWithPolicy
+    ) -> None:
         for policy in ({"protected_senders": ["x.example"]}, {"protected_recipients": ["x.example"]}):
-            said = refused(ProtectedRefused, sandbox, governed(**policy), ["no-time-in-it"])
-            assert "not known" in said
+            message = refusal_message(ProtectedRefused, sandbox, connect_with_policy(**policy), ["no-time-in-it"])
+            assert "not known" in message
 
-    def test_the_recipients_of_an_export_are_believed_only_where_nothing_newer_is_known(
-        self, sandbox: RunningSandbox, governed: Governed, tmp_path: Path
+    def test_the_recipients_from_the_service_override_those_of_an_export(
+        self, sandbox: RunningSandbox, connect_with_policy: ConnectWithPolicy, tmp_path: Path
     ) -> None:
         one = delivered(sandbox, B)
         row = {
@@ -133,13 +151,15 @@ class TestProtected:
         (tmp_path / "rows.ndjson").write_text(json.dumps(row) + "\n")
         params = {"export": str(tmp_path / "rows.ndjson"), "destination": "JunkEmail"}
         with pytest.raises(ProtectedRefused):
-            move_messages.run(params, governed(protected_recipients=[B]))
+            move_messages.run(params, connect_with_policy(protected_recipients=[B]))
         assert sent(sandbox) == []
 
-    def test_a_release_is_no_way_around_it(self, sandbox: RunningSandbox, governed: Governed) -> None:
+    def test_a_release_of_a_protected_recipient_is_refused(
+        self, sandbox: RunningSandbox, connect_with_policy: ConnectWithPolicy
+    ) -> None:
         one = delivered(sandbox, B, status="quarantined")
         with pytest.raises(ProtectedRefused):
-            release_messages.run({"ids": [one]}, governed(protected_recipients=[B]))
+            release_messages.run({"ids": [one]}, connect_with_policy(protected_recipients=[B]))
         assert sent(sandbox) == []
 
 
@@ -168,109 +188,119 @@ def approval(api: EmailSecurity, name: str, hashed: str, jti: str = "one") -> st
 
 class TestApprovals:
     @pytest.fixture(params=["ana"])
-    def watched(self, governed: Governed, request: pytest.FixtureRequest) -> EmailSecurity:
+    def approval_api(self, connect_with_policy: ConnectWithPolicy, request: pytest.FixtureRequest) -> EmailSecurity:
         approvers = [approver("bob"), approver("carol")]
         rules = [{"more_than_messages": 1}]
-        return governed({"requested_by": request.param}, approval_needed=rules, approvers=approvers)
+        return connect_with_policy({"requested_by": request.param}, approval_needed=rules, approvers=approvers)
 
-    def test_a_dry_run_shows_the_hash_and_an_approval_of_it_lets_the_call_pass(
-        self, sandbox: RunningSandbox, watched: EmailSecurity
+    def test_an_approval_of_the_plan_hash_from_a_dry_run_allows_the_call(
+        self, sandbox: RunningSandbox, approval_api: EmailSecurity
     ) -> None:
         ids = [delivered(sandbox, A), delivered(sandbox, B)]
-        dry = move(watched, ids, dry_run=True)
+        dry = move(approval_api, ids, dry_run=True)
         assert dry["approvals_needed"] == 1
         assert any("requires 1 approval of" in warning for warning in dry["warnings"])
-        assert "0 valid approvals were given" in refused(ApprovalRefused, sandbox, watched, ids, requested_by="ana")
-        tokens = [approval(watched, "bob", dry["plan_hash"])]
-        result = move(watched, ids, requested_by="ana", approvals=tokens)
+        assert "0 valid approvals were given" in refusal_message(
+            ApprovalRefused, sandbox, approval_api, ids, requested_by="ana"
+        )
+        tokens = [approval(approval_api, "bob", dry["plan_hash"])]
+        result = move(approval_api, ids, requested_by="ana", approvals=tokens)
         assert (result["succeeded"], result["approved_by"], result["requested_by"]) == (2, ["bob"], "ana")
 
-    def test_an_approval_is_for_these_messages_and_this_folder_alone(
-        self, sandbox: RunningSandbox, watched: EmailSecurity
+    def test_an_approval_covers_only_its_messages_and_folder(
+        self, sandbox: RunningSandbox, approval_api: EmailSecurity
     ) -> None:
         ids = [delivered(sandbox, A), delivered(sandbox, B)]
-        tokens = [approval(watched, "bob", move(watched, ids, dry_run=True)["plan_hash"])]
-        asked = {"requested_by": "ana", "approvals": tokens}
-        refused(ApprovalRefused, sandbox, watched, [*ids, delivered(sandbox, "c@corp.example")], **asked)
-        refused(ApprovalRefused, sandbox, watched, ids, destination="DeletedItems", **asked)
+        tokens = [approval(approval_api, "bob", move(approval_api, ids, dry_run=True)["plan_hash"])]
+        approval_params = {"requested_by": "ana", "approvals": tokens}
+        refusal_message(
+            ApprovalRefused, sandbox, approval_api, [*ids, delivered(sandbox, "c@corp.example")], **approval_params
+        )
+        refusal_message(ApprovalRefused, sandbox, approval_api, ids, destination="DeletedItems", **approval_params)
 
-    def test_an_approval_of_a_list_works_once(self, sandbox: RunningSandbox, watched: EmailSecurity) -> None:
+    def test_an_approval_of_a_list_works_once(self, sandbox: RunningSandbox, approval_api: EmailSecurity) -> None:
         ids = [delivered(sandbox, A), delivered(sandbox, B)]
-        tokens = [approval(watched, "bob", move(watched, ids, dry_run=True)["plan_hash"])]
-        assert move(watched, ids, approvals=tokens)["succeeded"] == 2
+        tokens = [approval(approval_api, "bob", move(approval_api, ids, dry_run=True)["plan_hash"])]
+        assert move(approval_api, ids, approvals=tokens)["succeeded"] == 2
         calls = sent(sandbox)
-        move(watched, ids, destination="Inbox", approvals=[self.fresh(watched, ids, "Inbox")])
+        move(approval_api, ids, destination="Inbox", approvals=[self.new_approval(approval_api, ids, "Inbox")])
         calls = sent(sandbox)
         with pytest.raises(ApprovalRefused, match="is already used"):
-            move(watched, ids, approvals=tokens)
+            move(approval_api, ids, approvals=tokens)
         assert sent(sandbox) == calls
-        again = [approval(watched, "bob", move(watched, ids, dry_run=True)["plan_hash"], jti="two")]
-        assert move(watched, ids, approvals=again)["succeeded"] == 2
+        again = [approval(approval_api, "bob", move(approval_api, ids, dry_run=True)["plan_hash"], jti="two")]
+        assert move(approval_api, ids, approvals=again)["succeeded"] == 2
 
-    def fresh(self, api: EmailSecurity, ids: list[str], destination: str) -> str:
+    def new_approval(self, api: EmailSecurity, ids: list[str], destination: str) -> str:
         return approval(api, "bob", move(api, ids, dry_run=True, destination=destination)["plan_hash"])
 
-    def test_a_call_that_the_service_refused_may_be_run_again(
-        self, sandbox: RunningSandbox, watched: EmailSecurity
+    def test_an_approval_can_be_used_again_after_the_service_refused_the_call(
+        self, sandbox: RunningSandbox, approval_api: EmailSecurity
     ) -> None:
         ids = [delivered(sandbox, A), delivered(sandbox, B)]
-        tokens = [approval(watched, "bob", move(watched, ids, dry_run=True)["plan_hash"])]
+        tokens = [approval(approval_api, "bob", move(approval_api, ids, dry_run=True)["plan_hash"])]
         sandbox.state.faults.add("moveMessages", "status", times=1, status=400)
         with pytest.raises(PackError) as caught:
-            move(watched, ids, approvals=tokens)
+            move(approval_api, ids, approvals=tokens)
         assert not isinstance(caught.value, ApprovalRefused)
-        assert move(watched, ids, approvals=tokens)["succeeded"] == 2
+        assert move(approval_api, ids, approvals=tokens)["succeeded"] == 2
 
-    def test_where_everything_is_in_place_no_approval_is_used(
-        self, sandbox: RunningSandbox, watched: EmailSecurity
+    def test_a_call_without_changes_uses_no_approval(
+        self, sandbox: RunningSandbox, approval_api: EmailSecurity
     ) -> None:
         ids = [delivered(sandbox, A), delivered(sandbox, B)]
-        tokens = [approval(watched, "bob", move(watched, ids, dry_run=True)["plan_hash"])]
-        assert move(watched, ids, approvals=tokens)["succeeded"] == 2
-        again = [approval(watched, "carol", move(watched, ids, dry_run=True)["plan_hash"])]
-        assert move(watched, ids, approvals=again)["already"] == 2
-        move(watched, ids, destination="Inbox", approvals=[self.fresh(watched, ids, "Inbox")])
-        assert move(watched, ids, approvals=again)["succeeded"] == 2
+        tokens = [approval(approval_api, "bob", move(approval_api, ids, dry_run=True)["plan_hash"])]
+        assert move(approval_api, ids, approvals=tokens)["succeeded"] == 2
+        again = [approval(approval_api, "carol", move(approval_api, ids, dry_run=True)["plan_hash"])]
+        assert move(approval_api, ids, approvals=again)["already"] == 2
+        move(approval_api, ids, destination="Inbox", approvals=[self.new_approval(approval_api, ids, "Inbox")])
+        assert move(approval_api, ids, approvals=again)["succeeded"] == 2
 
-    @pytest.mark.parametrize("watched", ["BOB"], indirect=True)
-    def test_nobody_approves_their_own(self, sandbox: RunningSandbox, watched: EmailSecurity) -> None:
+    @pytest.mark.parametrize("approval_api", ["BOB"], indirect=True)
+    def test_the_requester_cannot_approve(self, sandbox: RunningSandbox, approval_api: EmailSecurity) -> None:
         ids = [delivered(sandbox, A), delivered(sandbox, B)]
-        tokens = [approval(watched, "bob", move(watched, ids, dry_run=True)["plan_hash"])]
-        refused(ApprovalRefused, sandbox, watched, ids, approvals=tokens)
+        tokens = [approval(approval_api, "bob", move(approval_api, ids, dry_run=True)["plan_hash"])]
+        refusal_message(ApprovalRefused, sandbox, approval_api, ids, approvals=tokens)
 
-    @pytest.mark.parametrize("watched", [None, "ana"], indirect=True)
-    def test_a_dry_run_says_whether_an_approval_would_count(
-        self, sandbox: RunningSandbox, watched: EmailSecurity
+    @pytest.mark.parametrize("approval_api", [None, "ana"], indirect=True)
+    def test_a_dry_run_reports_whether_an_approval_would_count(
+        self, sandbox: RunningSandbox, approval_api: EmailSecurity
     ) -> None:
         ids = [delivered(sandbox, A), delivered(sandbox, B)]
-        proved = watched.connection.requested_by is not None
-        dry = move(watched, ids, dry_run=True, requested_by="ana")
+        proved = approval_api.connection.requested_by is not None
+        dry = move(approval_api, ids, dry_run=True, requested_by="ana")
         assert dry["requester_proved"] is proved
         assert [r["type"] for r in dry["refusals"]] == ([] if proved else ["ApprovalRefused"])
         assert any("CFES_REQUESTED_BY" in refusal["message"] for refusal in dry["refusals"]) is not proved
-        assert move(watched, ids[:1], dry_run=True)["refusals"] == [], "no approval is asked for"
+        assert move(approval_api, ids[:1], dry_run=True)["refusals"] == [], "no approval is asked for"
 
-    @pytest.mark.parametrize("watched", [None], indirect=True)
-    def test_a_parameter_is_no_proof_of_who_asks(self, sandbox: RunningSandbox, watched: EmailSecurity) -> None:
+    @pytest.mark.parametrize("approval_api", [None], indirect=True)
+    def test_requested_by_as_a_parameter_does_not_prove_the_requester(
+        self, sandbox: RunningSandbox, approval_api: EmailSecurity
+    ) -> None:
         ids = [delivered(sandbox, A), delivered(sandbox, B)]
-        tokens = [approval(watched, "bob", move(watched, ids, dry_run=True)["plan_hash"])]
-        assert "nothing proves who the requester is" in refused(
-            ApprovalRefused, sandbox, watched, ids, requested_by="ana", approvals=tokens
+        tokens = [approval(approval_api, "bob", move(approval_api, ids, dry_run=True)["plan_hash"])]
+        assert "nothing proves who the requester is" in refusal_message(
+            ApprovalRefused, sandbox, approval_api, ids, requested_by="ana", approvals=tokens
         )
 
-    def test_what_is_not_known_counts_as_too_many(self, sandbox: RunningSandbox, watched: EmailSecurity) -> None:
-        refused(ApprovalRefused, sandbox, watched, ["no-time-in-it"], requested_by="ana")
+    def test_an_unknown_message_count_needs_approval(
+        self, sandbox: RunningSandbox, approval_api: EmailSecurity
+    ) -> None:
+        refusal_message(ApprovalRefused, sandbox, approval_api, ["no-time-in-it"], requested_by="ana")
 
-    def test_below_the_number_none_is_needed(self, sandbox: RunningSandbox, watched: EmailSecurity) -> None:
-        assert move(watched, [delivered(sandbox, A)])["approved_by"] == []
+    def test_a_call_below_the_threshold_needs_no_approval(
+        self, sandbox: RunningSandbox, approval_api: EmailSecurity
+    ) -> None:
+        assert move(approval_api, [delivered(sandbox, A)])["approved_by"] == []
 
-    def test_approvals_where_nobody_is_named_to_approve_are_refused(
+    def test_approvals_are_refused_if_the_policy_names_no_approver(
         self, sandbox: RunningSandbox, api: EmailSecurity
     ) -> None:
-        refused(ApprovalRefused, sandbox, api, ids_of(api, 1), requested_by="ana", approvals=["a.b.c"])
+        refusal_message(ApprovalRefused, sandbox, api, ids_of(api, 1), requested_by="ana", approvals=["a.b.c"])
 
 
-def test_the_hash_stands_for_account_action_folder_and_messages_in_any_order() -> None:
+def test_the_plan_hash_covers_account_action_folder_and_the_set_of_messages() -> None:
     junk = Change("MOVE", "JunkEmail")
     one = plan_hash("acc", junk, ["b", "a"])
     assert one == plan_hash("acc", junk, ["a", "b", "b"])
@@ -281,7 +311,7 @@ def test_the_hash_stands_for_account_action_folder_and_messages_in_any_order() -
     assert len({one, *others}) == 6
 
 
-def test_the_campaigns_own_recipients_are_counted(api: EmailSecurity) -> None:
+def test_a_dry_run_counts_messages_and_recipients(api: EmailSecurity) -> None:
     found = campaign(api)
     everybody = {address for message in found for address in message.client_recipients or ()}
     dry = move(api, [message.id for message in found], dry_run=True)
@@ -289,7 +319,7 @@ def test_the_campaigns_own_recipients_are_counted(api: EmailSecurity) -> None:
 
 
 class TestDryRunsShowTheMessages:
-    def test_sender_subject_recipients_and_verdict_come_from_the_service(
+    def test_a_dry_run_shows_message_details_from_the_service(
         self, sandbox: RunningSandbox, api: EmailSecurity
     ) -> None:
         ids = [
@@ -309,7 +339,7 @@ class TestDryRunsShowTheMessages:
         assert "\x1b" not in shown[ids[1]]["subject"]
         assert sent(sandbox) == []
 
-    def test_a_file_does_not_say_what_the_messages_are(
+    def test_message_details_in_an_export_file_are_ignored(
         self, sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
     ) -> None:
         one = delivered(sandbox, B, subject="Board papers")
@@ -332,25 +362,25 @@ class TestDryRunsShowTheMessages:
             assert [(m["subject"], m["recipients"]) for m in dry["sample"]] == [("Board papers", [B])]
             assert "MALICIOUS" not in dry["by_disposition"]
 
-    def test_they_are_looked_up_also_where_the_caller_wants_no_look(
+    def test_a_dry_run_looks_up_messages_even_without_skip_done(
         self, sandbox: RunningSandbox, api: EmailSecurity
     ) -> None:
         dry = move(api, [delivered(sandbox, A)], dry_run=True, skip_done=False)
         assert [one["subject"] for one in dry["sample"]] == ["Statement"]
 
-    def test_messages_that_the_service_does_not_show_are_counted_and_said(
+    def test_messages_missing_at_the_service_are_counted_with_a_warning(
         self, sandbox: RunningSandbox, api: EmailSecurity
     ) -> None:
         dry = move(api, [delivered(sandbox, A), "no-time-in-it"], dry_run=True)
         assert (dry["messages"], dry["found"]) == (2, 1)
         assert any("did not show 1 of 2 messages" in warning for warning in dry["warnings"])
 
-    def test_the_sample_is_bounded_and_the_counts_are_whole(self, api: EmailSecurity) -> None:
+    def test_the_sample_is_bounded_and_the_counts_are_complete(self, api: EmailSecurity) -> None:
         ids = ids_of(api, 30)
         dry = move(api, ids, dry_run=True)
         assert (dry["found"], len(dry["sample"])) == (30, 10)
         assert sum(dry["by_sender"].values()) >= 30
 
-    def test_a_real_call_shows_none_of_it(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    def test_a_real_call_returns_no_message_details(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
         done = move(api, [delivered(sandbox, A)])
         assert (done["found"], done["by_sender"], done["sample"]) == (None, {}, [])

@@ -1,4 +1,4 @@
-"""A plan binds its job: what was looked at is what is done, or nothing is."""
+"""A plan binds its job: the job does what the preview showed, or nothing."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def preview(api: EmailSecurity, **changes: Any) -> dict[str, Any]:
 
 
 def create(api: EmailSecurity, **params: Any) -> dict[str, Any]:
-    """Create a job that the test itself waits for."""
+    """Create a job; the test waits for it itself."""
     return create_move_job.run({"wait_follows": True, **params}, api)
 
 
@@ -49,8 +49,8 @@ def effects(sandbox: RunningSandbox) -> list[Any]:
     return found
 
 
-def one_more_mail(sandbox: RunningSandbox, *, seconds_ago: float = 60, number: int = 0) -> None:
-    """A mail of the campaign, scanned a while ago, that shows only now."""
+def add_mail(sandbox: RunningSandbox, *, seconds_ago: float = 60, number: int = 0) -> None:
+    """Add a mail to the campaign that was scanned `seconds_ago`."""
     like = sandbox.state.tenant.from_sender(str(CAMPAIGN["sender"]))[0]
     sandbox.state.tenant.add(
         time=sandbox.clock.now() - round(seconds_ago * SECOND),
@@ -66,7 +66,7 @@ def wait(api: EmailSecurity, job: dict[str, Any], **params: Any) -> dict[str, An
 
 
 class TestCreatingFromAPlan:
-    def test_the_plan_alone_says_what_is_done(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    def test_a_plan_alone_defines_the_job(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
         plan = preview(api)
         made = create(api, plan=plan)
         assert (made["created"], made["plan_hash"]) == (True, plan["plan_hash"])
@@ -75,15 +75,13 @@ class TestCreatingFromAPlan:
         assert job["action_params"]["destination"] == "JunkEmail"
         assert f":plan={plan['plan_hash'][:16]}" in job["comment"]
 
-    def test_what_the_job_moves_is_what_the_plan_found(self, api: EmailSecurity) -> None:
+    def test_the_job_moves_the_messages_that_the_plan_found(self, api: EmailSecurity) -> None:
         plan = preview(api)
         ended = wait(api, create(api, plan=plan), plan=plan)
         assert ended["progress"]["discovered"] == plan["messages"]
         assert ended["discovery_limit"]["tripped"] is False
 
-    def test_one_plan_makes_one_job_however_often_it_is_called(
-        self, sandbox: RunningSandbox, api: EmailSecurity
-    ) -> None:
+    def test_repeated_calls_with_one_plan_make_one_job(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
         plan = preview(api)
         first, second = create(api, plan=plan), create(api, plan=plan)
         assert (first["created"], second["created"]) == (True, False)
@@ -92,7 +90,9 @@ class TestCreatingFromAPlan:
             create(api, plan=plan, idempotency_key="another case")
         assert len(effects(sandbox)) == 1
 
-    def test_a_key_and_another_jobs_plan_touch_neither_job(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    def test_a_key_with_the_plan_of_another_job_changes_neither_job(
+        self, sandbox: RunningSandbox, api: EmailSecurity
+    ) -> None:
         first = create(api, **MOVE, idempotency_key="case-1")
         plan = preview(api, destination="DeletedItems")
         second = create(api, plan=plan, idempotency_key="case-2")
@@ -105,7 +105,7 @@ class TestCreatingFromAPlan:
         assert create(api, plan=other, idempotency_key="case-1")["job_id"] == first["job_id"]
         assert "CANCELLED" not in {job["status"] for job in sandbox.state.truth()["jobs"]}
 
-    def test_a_key_adopts_its_job_also_with_a_newer_plan_of_the_same_search(self, api: EmailSecurity) -> None:
+    def test_a_key_reuses_its_job_with_a_newer_plan_of_the_same_search(self, api: EmailSecurity) -> None:
         first = create(api, plan=preview(api), idempotency_key="case-42")
         api.clock.sleep(3600)
         again = create(api, plan=preview(api), idempotency_key="case-42")
@@ -113,7 +113,7 @@ class TestCreatingFromAPlan:
         assert again["plan_hash"] is None
         assert any("not made from this plan" in warning for warning in again["warnings"])
 
-    def test_the_callers_own_parameters_may_stand_beside_it_if_they_say_the_same(self, api: EmailSecurity) -> None:
+    def test_parameters_that_match_the_plan_are_accepted(self, api: EmailSecurity) -> None:
         assert create(api, plan=preview(api), **MOVE)["created"]
 
     @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ class TestCreatingFromAPlan:
             ({"search_params": {**CAMPAIGN, "sender": "corp.example"}}, "another search"),
         ],
     )
-    def test_other_parameters_beside_it_are_refused(
+    def test_parameters_that_differ_from_the_plan_are_refused(
         self, sandbox: RunningSandbox, api: EmailSecurity, other: dict[str, Any], named: str
     ) -> None:
         with pytest.raises(PlanRefused, match=named):
@@ -141,7 +141,7 @@ class TestCreatingFromAPlan:
             create(connect(other), plan=preview(api))
         assert effects(sandbox) + effects(other) == []
 
-    def test_a_plan_of_another_version_says_that_a_new_one_is_needed(self, api: EmailSecurity) -> None:
+    def test_a_plan_of_another_version_is_refused_with_advice(self, api: EmailSecurity) -> None:
         plan = {name: value for name, value in preview(api).items() if name != "own_senders"}
         with pytest.raises(ParameterError, match="/plan/own_senders") as caught:
             create(api, plan=plan)
@@ -155,13 +155,13 @@ class TestCreatingFromAPlan:
             create(api, plan={"plan_hash": plan["plan_hash"]})
         assert effects(sandbox) == []
 
-    def test_without_plan_and_search_both_are_named(self, api: EmailSecurity) -> None:
+    def test_a_create_without_plan_and_search_names_search_params(self, api: EmailSecurity) -> None:
         with pytest.raises(ParameterError, match="search_params"):
             create(api, destination="Inbox")
 
 
-class TestMailThatArrivesInBetween:
-    def test_after_the_preview_it_is_outside_the_pinned_window_and_not_touched(
+class TestMailThatArrivesAfterThePreview:
+    def test_mail_after_the_pinned_window_is_not_moved(
         self, start_sandbox: Callable[..., RunningSandbox], connect: Connect
     ) -> None:
         sandbox = start_sandbox(late_copies=10, late_every=1.0)
@@ -173,12 +173,12 @@ class TestMailThatArrivesInBetween:
         # Without the plan the same search finds them.
         assert wait(api, create(api, **MOVE))["progress"]["discovered"] > plan["messages"]
 
-    def test_within_the_window_it_is_a_drift_and_refused_with_both_numbers(
+    def test_mail_within_the_window_is_drift_and_refused_with_both_counts(
         self, sandbox: RunningSandbox, api: EmailSecurity
     ) -> None:
         plan = preview(api)
         for number in range(plan["messages"] // 10 + 1):
-            one_more_mail(sandbox, number=number)
+            add_mail(sandbox, number=number)
         now = plan["messages"] + plan["messages"] // 10 + 1
         with pytest.raises(PlanDrifted, match=f"found {plan['messages']} messages .* finds {now} for") as caught:
             create(api, plan=plan)
@@ -187,25 +187,25 @@ class TestMailThatArrivesInBetween:
             create(api, plan=plan, max_drift=50)
         assert create(api, plan=preview(api))["created"]
 
-    def test_a_drift_within_bounds_is_allowed_but_not_for_what_can_not_be_undone(
+    def test_drift_within_the_limit_is_allowed_except_for_irreversible_moves(
         self, sandbox: RunningSandbox, api: EmailSecurity
     ) -> None:
         soft, hard = preview(api), preview(api, destination="RecoverableItemsPurges")
-        one_more_mail(sandbox)
+        add_mail(sandbox)
         with pytest.raises(PlanDrifted, match="0 percent"):
             create(api, plan=hard)
         assert create(api, plan=soft)["created"]
 
-    def test_after_the_create_the_discovery_limit_cancels_before_anything_is_processed(
+    def test_the_discovery_limit_cancels_the_job_before_any_message_is_processed(
         self, start_sandbox: Callable[..., RunningSandbox], connect: Connect
     ) -> None:
         sandbox = start_sandbox(pace=Pace(discover_rate=20))
-        # The second look after a create moves the sandbox's clock on.
+        # The check for duplicates after a create would advance the clock of the sandbox.
         api = connect(sandbox, listing_lag_seconds=0)
         plan = preview(api)
         made = create(api, plan=plan)
         for number in range(plan["messages"]):
-            one_more_mail(sandbox, number=number)
+            add_mail(sandbox, number=number)
         ended = wait(api, made, plan=plan)
         assert (ended["outcome"], ended["changed"]) == ("cancelled", True)
         assert ended["discovery_limit"]["tripped"]
@@ -218,7 +218,7 @@ class TestMailThatArrivesInBetween:
         )
         assert sandbox.state.truth()["moved"] == []
 
-    def test_the_limit_holds_while_other_workers_jobs_are_waited_for(
+    def test_the_discovery_limit_holds_during_the_check_for_duplicates(
         self, start_sandbox: Callable[..., RunningSandbox], connect: Connect
     ) -> None:
         sandbox = start_sandbox(pace=Pace(discover_rate=20))
@@ -226,14 +226,14 @@ class TestMailThatArrivesInBetween:
         plan = preview(api)
         posted: list[bool] = []
 
-        def late(seconds: float) -> None:
+        def deliver_late(seconds: float) -> None:
             if not posted and sandbox.state.truth()["jobs"]:
                 posted.append(True)
                 for number in range(plan["messages"]):
-                    one_more_mail(sandbox, number=number)
+                    add_mail(sandbox, number=number)
             sandbox.state.advance(seconds)
 
-        api.clock = FakeClock(moved=late)
+        api.clock = FakeClock(moved=deliver_late)
         made = create_move_job.run({"plan": plan, "wait_follows": True}, api)
         [job] = sandbox.state.truth()["jobs"]
         assert (job["status"], job["messages_successful"], made["discovery_limit"]["cancelled"]) == (
@@ -242,13 +242,13 @@ class TestMailThatArrivesInBetween:
             True,
         )
 
-    def test_a_limit_of_the_calls_own_goes_before_the_plans(self, api: EmailSecurity) -> None:
+    def test_a_discovery_limit_of_the_call_is_enforced_without_a_plan(self, api: EmailSecurity) -> None:
         made = create(api, **MOVE)
         ended = wait(api, made, cancel_if_discovered_over=5)
         assert ended["status"] == "CANCELLED"
         assert any("more than the 5 allowed" in warning for warning in ended["warnings"])
 
-    def test_a_job_that_went_on_before_anybody_looked_is_told_with_what_it_did(self, api: EmailSecurity) -> None:
+    def test_a_job_over_the_limit_that_already_ended_is_reported_with_its_count(self, api: EmailSecurity) -> None:
         made = create(api, **MOVE)
         api.clock.sleep(3600)
         ended = wait(api, made, cancel_if_discovered_over=5)
@@ -257,7 +257,7 @@ class TestMailThatArrivesInBetween:
         assert not ended["discovery_limit"]["cancelled"]
         assert ended["discovery_limit"]["processed"] == ended["progress"]["processed"] > 0
 
-    def test_a_brake_that_can_not_work_is_told_before_the_wait_or_with_the_job_that_goes_on(
+    def test_a_discovery_limit_without_write_permission_is_refused_before_the_wait(
         self, start_sandbox: Callable[..., RunningSandbox], connect: Connect
     ) -> None:
         sandbox = start_sandbox(pace=Pace(discover_rate=20))
@@ -271,7 +271,7 @@ class TestMailThatArrivesInBetween:
         assert (caught.value.exit_code, caught.value.applied) == (4, "no")
         assert sandbox.state.truth()["calls"]["getBulkJob"] == calls + 1
 
-    def test_a_limit_that_is_exceeded_at_once_is_told_with_the_job_that_goes_on(
+    def test_a_job_over_the_limit_that_cannot_be_cancelled_is_named(
         self, start_sandbox: Callable[..., RunningSandbox], connect: Connect
     ) -> None:
         sandbox = start_sandbox(pace=Pace(discover_rate=20))
@@ -282,18 +282,18 @@ class TestMailThatArrivesInBetween:
             wait(connect(sandbox, api_token=sandbox.read_token), made, cancel_if_discovered_over=5)
         assert caught.value.job_id == made["job_id"]
 
-    def test_a_plans_limit_needs_the_permission_too(
+    def test_the_discovery_limit_of_a_plan_needs_write_permission(
         self, start_sandbox: Callable[..., RunningSandbox], connect: Connect
     ) -> None:
         sandbox = start_sandbox(pace=Pace(discover_rate=20))
-        # The second look after a create moves the sandbox's clock on.
+        # The check for duplicates after a create would advance the clock of the sandbox.
         api = connect(sandbox, listing_lag_seconds=0)
         plan = preview(api)
         made = create(api, plan=plan)
         with pytest.raises(PermissionDenied, match="lacks"):
             wait(connect(sandbox, api_token=sandbox.read_token), made, plan=plan)
 
-    def test_the_permission_is_asked_once_and_only_while_the_limit_can_be_exceeded(
+    def test_write_permission_is_checked_once_and_only_while_the_job_runs(
         self, sandbox: RunningSandbox, api: EmailSecurity
     ) -> None:
         made = create(api, **MOVE)
@@ -305,11 +305,11 @@ class TestMailThatArrivesInBetween:
         wait_for_job.run({**params, "resume": first["resume"]}, api)
         assert sandbox.state.truth()["calls"]["cancelBulkJob"] == 1
 
-    def test_without_a_limit_reading_is_enough(self, sandbox: RunningSandbox, connect: Connect) -> None:
+    def test_a_wait_without_a_limit_needs_only_read_permission(self, sandbox: RunningSandbox, connect: Connect) -> None:
         made = create(connect(sandbox), **MOVE)
         assert wait(connect(sandbox, api_token=sandbox.read_token), made)["done"]
 
-    def test_where_the_limit_is_the_policys_a_token_that_only_reads_is_warned(
+    def test_a_policy_limit_with_a_read_only_token_is_a_warning(
         self, start_sandbox: Callable[..., RunningSandbox], connect: Connect, tmp_path: Path
     ) -> None:
         sandbox = start_sandbox(pace=Pace(discover_rate=20))
@@ -321,12 +321,12 @@ class TestMailThatArrivesInBetween:
         assert waited["done"]
         assert any("can't be enforced. The policy sets this limit" in warning for warning in waited["warnings"])
 
-    def test_a_plan_says_nothing_about_a_job_that_was_not_made_from_it(self, api: EmailSecurity) -> None:
+    def test_a_wait_with_a_plan_for_a_job_without_plan_is_refused(self, api: EmailSecurity) -> None:
         made = create(api, **MOVE)
         with pytest.raises(ParameterError, match="is not the plan"):
             wait(api, made, plan=preview(api))
 
-    def test_another_jobs_plan_is_refused(self, api: EmailSecurity) -> None:
+    def test_a_wait_with_the_plan_of_another_job_is_refused(self, api: EmailSecurity) -> None:
         made = create(api, plan=preview(api))
         with pytest.raises(ParameterError, match="is not the plan"):
             wait(api, made, plan=preview(api, max_messages=9999, destination="Inbox"))
@@ -334,16 +334,16 @@ class TestMailThatArrivesInBetween:
 
 class TestClocksThatJump:
     def test_a_plan_from_the_future_is_refused(self, sandbox: RunningSandbox, connect: Connect) -> None:
-        ahead, here = connect(sandbox), connect(sandbox)
-        assert isinstance(ahead.clock, FakeClock)
-        ahead.clock.set_forward(hours=3)
+        fast_api, here = connect(sandbox), connect(sandbox)
+        assert isinstance(fast_api.clock, FakeClock)
+        fast_api.clock.set_forward(hours=3)
         search = {**CAMPAIGN, "end": format_instant(here.clock.now())}
-        plan = preview(ahead, search_params=search)
+        plan = preview(fast_api, search_params=search)
         with pytest.raises(PlanRefused, match="is in the future"):
             create(here, plan=plan)
         assert effects(sandbox) == []
 
-    def test_a_plan_of_yesterday_is_refused(self, sandbox: RunningSandbox, connect: Connect) -> None:
+    def test_an_expired_plan_is_refused(self, sandbox: RunningSandbox, connect: Connect) -> None:
         here = connect(sandbox)
         plan = preview(here)
         assert isinstance(here.clock, FakeClock)
@@ -351,9 +351,7 @@ class TestClocksThatJump:
         with pytest.raises(PlanRefused, match="older than 24 h"):
             create(here, plan=plan)
 
-    def test_a_clock_that_jumps_after_the_preview_moves_no_window(
-        self, sandbox: RunningSandbox, connect: Connect
-    ) -> None:
+    def test_a_clock_jump_after_the_preview_keeps_the_window(self, sandbox: RunningSandbox, connect: Connect) -> None:
         here = connect(sandbox)
         plan = preview(here)
         assert isinstance(here.clock, FakeClock)
@@ -362,7 +360,7 @@ class TestClocksThatJump:
         job = made["job"]["search_params"]
         assert (job["start"], job["end"]) == (plan["search_params"]["start"], plan["search_params"]["end"])
 
-    def test_an_adopted_job_needs_no_fresh_plan(self, sandbox: RunningSandbox, connect: Connect) -> None:
+    def test_a_reused_job_needs_no_fresh_plan(self, sandbox: RunningSandbox, connect: Connect) -> None:
         here = connect(sandbox)
         plan = preview(here)
         made = create(here, plan=plan)
@@ -372,7 +370,7 @@ class TestClocksThatJump:
 
 
 class TestGuardrails:
-    def test_what_can_not_be_undone_needs_a_plan_or_a_plain_word(
+    def test_an_irreversible_move_needs_a_plan_or_allow_irreversible(
         self, sandbox: RunningSandbox, api: EmailSecurity
     ) -> None:
         for destination in ("RecoverableItemsDeletions", "RecoverableItemsPurges"):
@@ -390,32 +388,34 @@ class TestGuardrails:
             create(api, plan=preview(api, search_params=search, destination="RecoverableItemsPurges"))
         assert create(api, plan=preview(api, search_params=search))["created"]
 
-    def test_a_search_without_a_window_is_pinned_and_it_says_so(self, api: EmailSecurity) -> None:
+    def test_a_search_without_a_window_is_pinned_with_a_warning(self, api: EmailSecurity) -> None:
         search = {"sender": CAMPAIGN["sender"], "detections_only": False}
         made = create(api, search_params=search, destination="JunkEmail", idempotency_key="case-42")
         assert made["job"]["search_params"]["start"].startswith("2026-10-21T16:02:35")
         assert any("pinned to 30 days" in warning for warning in made["warnings"])
-        # The key stands for what was asked, not for the minute in which it was asked.
+        # The key identifies the request, not the minute of the call.
         api.clock.sleep(600)
         again = create(api, search_params=search, destination="JunkEmail", idempotency_key="case-42")
         assert not again["created"]
         open_ = create(api, search_params=search, destination="JunkEmail", allow_open_window=True)
         assert "start" not in open_["job"]["search_params"]
 
-    def test_more_messages_or_recipients_than_allowed(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    def test_more_messages_or_recipients_than_allowed_are_refused(
+        self, sandbox: RunningSandbox, api: EmailSecurity
+    ) -> None:
         with pytest.raises(TooManyMessages):
             create(api, **MOVE, max_messages=3)
         with pytest.raises(TooManyRecipients):
             create(api, **MOVE, max_recipients=3)
         assert effects(sandbox) == []
 
-    def test_a_broad_search_in_a_plan_is_still_a_broad_search(self, api: EmailSecurity) -> None:
+    def test_a_broad_search_in_a_plan_is_refused(self, api: EmailSecurity) -> None:
         plan = preview(api, search_params={"start": "2026-11-20T15:00:00Z"})
         with pytest.raises(BroadSearchRefused):
             create(api, plan=plan)
         assert create(api, plan=plan, allow_broad_search=True)["created"]
 
-    def test_malicious_messages_are_not_released_by_the_way(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    def test_a_release_of_malicious_messages_is_refused(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
         search = {"sender": CAMPAIGN["sender"], "start": CAMPAIGN["start"]}
         with pytest.raises(MaliciousRelease, match="MALICIOUS"):
             release_job.run({"search_params": search}, api)
@@ -425,7 +425,9 @@ class TestGuardrails:
         assert release_job.run({"search_params": {**search, "final_disposition": "SPAM"}}, api)["created"]
         assert release_job.run({"search_params": search, "allow_malicious": True}, api)["created"]
 
-    def test_read_only_mode_refuses_and_still_lets_one_look(self, sandbox: RunningSandbox, connect: Connect) -> None:
+    def test_read_only_mode_allows_a_preview_and_refuses_a_create(
+        self, sandbox: RunningSandbox, connect: Connect
+    ) -> None:
         api = connect(sandbox, read_only=True)
         plan = preview(api)
         with pytest.raises(ReadOnlyMode) as caught:
@@ -433,7 +435,7 @@ class TestGuardrails:
         assert caught.value.exit_code == 3
         assert effects(sandbox) == []
 
-    def test_who_asks_is_what_the_environment_says(self, sandbox: RunningSandbox, connect: Connect) -> None:
+    def test_the_requester_of_the_environment_is_recorded(self, sandbox: RunningSandbox, connect: Connect) -> None:
         api = connect(sandbox, requested_by="alice@corp.example")
         made = create(api, **MOVE)
         assert made["requested_by"] == "alice@corp.example"

@@ -1,4 +1,4 @@
-"""A preview over real HTTP: what a job would find, as a plan whose hash binds it."""
+"""preview-job over real HTTP: a plan with the messages that a job would find."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def campaign_of(sandbox: RunningSandbox) -> list[Any]:
     return [m for m in sandbox.state.tenant.from_sender(CAMPAIGN["sender"]) if m.time <= now]  # type: ignore[arg-type]
 
 
-def test_it_counts_what_the_sandbox_really_holds(sandbox: RunningSandbox, api: EmailSecurity) -> None:
+def test_the_counts_of_a_preview_match_the_sandbox(sandbox: RunningSandbox, api: EmailSecurity) -> None:
     plan = preview(api, sample=3)
     held = campaign_of(sandbox)
     recipients = {recipient for message in held for recipient in message.recipients}
@@ -48,9 +48,7 @@ def test_it_counts_what_the_sandbox_really_holds(sandbox: RunningSandbox, api: E
     assert sandbox.state.truth()["effects"] == []
 
 
-def test_a_search_a_preview_and_a_list_of_ids_count_the_same_recipients(
-    sandbox: RunningSandbox, api: EmailSecurity
-) -> None:
+def test_search_preview_and_dry_run_count_the_same_recipients(sandbox: RunningSandbox, api: EmailSecurity) -> None:
     sender = Sender("list@spellings.example")
     lists = [
         ("bob@corp.example", "BOB@corp.example", " bob@CORP.example "),
@@ -66,19 +64,19 @@ def test_a_search_a_preview_and_a_list_of_ids_count_the_same_recipients(
     assert (found["mailbox_copies"], plan["messages"]) == (7, 7)
 
 
-def test_its_window_is_pinned_to_absolute_times(api: EmailSecurity) -> None:
+def test_the_window_of_a_plan_is_pinned_to_absolute_times(api: EmailSecurity) -> None:
     plan = preview(api)
     assert plan["asked_search_params"] == CAMPAIGN
     assert plan["search_params"] == {**CAMPAIGN, "end": "2026-11-20T16:02:35Z"}
     assert preview(api, search_params={"sender": "a@b.example"})["search_params"]["start"] == "2026-10-21T16:02:35Z"
 
 
-def test_a_window_beyond_what_is_documented_is_warned_about(api: EmailSecurity) -> None:
+def test_a_window_beyond_the_documented_retention_is_warned_about(api: EmailSecurity) -> None:
     plan = preview(api, search_params={**CAMPAIGN, "start": "2026-09-01T00:00:00Z"})
     assert any("80.7 days ago" in warning for warning in plan["warnings"])
 
 
-def test_the_plan_is_read_back_as_it_is_and_refused_when_it_was_edited(api: EmailSecurity) -> None:
+def test_an_unchanged_plan_is_accepted_and_an_edited_plan_refused(api: EmailSecurity) -> None:
     plan = preview(api)
     assert read_plan(plan).plan_hash == plan["plan_hash"]
     for name, other in (
@@ -90,20 +88,20 @@ def test_the_plan_is_read_back_as_it_is_and_refused_when_it_was_edited(api: Emai
             read_plan({**plan, name: other})
 
 
-def test_the_example_is_a_plan() -> None:
+def test_the_example_plan_is_valid() -> None:
     assert read_plan(EXAMPLE_PLAN).messages == 420
 
 
 @pytest.mark.parametrize(
     "broken", [{}, {"plan_hash": "x"}, {**EXAMPLE_PLAN, "extra": 1}, {**EXAMPLE_PLAN, "messages": "4"}]
 )
-def test_what_is_no_plan_is_told_with_a_pointer(broken: dict[str, Any]) -> None:
+def test_an_invalid_plan_is_refused_with_a_pointer(broken: dict[str, Any]) -> None:
     with pytest.raises(ParameterError) as caught:
         read_plan(broken)
     assert all(problem["pointer"].startswith("/plan") for problem in caught.value.problems)
 
 
-def test_an_exact_subject_is_checked_on_each_message_and_said_to_be(
+def test_an_exact_subject_is_checked_on_each_message_with_a_parity_note(
     sandbox: RunningSandbox, api: EmailSecurity
 ) -> None:
     subject = campaign_of(sandbox)[5].subject
@@ -115,39 +113,39 @@ def test_an_exact_subject_is_checked_on_each_message_and_said_to_be(
     assert preview(api)["parity"] == "exact"
 
 
-def test_what_can_not_be_counted_has_no_numbers_and_says_so(api: EmailSecurity) -> None:
+def test_an_uncountable_search_has_no_counts_and_a_warning(api: EmailSecurity) -> None:
     plan = preview(api, search_params={**CAMPAIGN, "submissions": True}, max_messages=5)
     assert (plan["parity"], plan["messages"], plan["cancel_if_discovered_over"]) == ("unknown", None, None)
     assert [refusal["type"] for refusal in plan["refusals"]] == ["UncountableSearch"]
     assert any("can't be counted" in warning for warning in plan["warnings"])
 
 
-def test_more_than_the_limit_is_refused_and_never_sampled(api: EmailSecurity) -> None:
+def test_more_messages_than_the_limit_are_refused(api: EmailSecurity) -> None:
     with pytest.raises(TooManyMessages, match="more than 10 messages"):
         preview(api, limit=10)
 
 
-def test_it_says_beforehand_what_would_refuse_the_create(api: EmailSecurity) -> None:
+def test_a_preview_lists_the_refusals_of_the_create(api: EmailSecurity) -> None:
     plan = preview(api, max_messages=3, max_recipients=2)
     assert [refusal["type"] for refusal in plan["refusals"]] == ["TooManyMessages", "TooManyRecipients"]
     broad = preview(api, search_params={"start": "2026-11-20T15:00:00Z"})
     assert "BroadSearchRefused" in [refusal["type"] for refusal in broad["refusals"]]
 
 
-def test_a_release_of_malicious_messages_is_told_to_be_refused(api: EmailSecurity) -> None:
+def test_a_preview_reports_that_a_malicious_release_is_refused(api: EmailSecurity) -> None:
     plan = preview_job.run({"action": "RELEASE", "search_params": CAMPAIGN}, api)
     assert [refusal["type"] for refusal in plan["refusals"]] == ["MaliciousRelease"]
     assert plan["reversibility"]["reversible"] is False
 
 
-def test_nothing_found_is_said(api: EmailSecurity) -> None:
+def test_a_preview_without_messages_is_a_warning(api: EmailSecurity) -> None:
     plan = preview(api, search_params={"sender": "nobody@nowhere.example"})
     assert plan["messages"] == 0
     assert any("nothing was found" in warning for warning in plan["warnings"])
     assert any("detections_only is not given" in warning for warning in plan["warnings"])
 
 
-def test_a_sender_in_the_recipients_own_domain_is_warned_about(sandbox: RunningSandbox, api: EmailSecurity) -> None:
+def test_a_sender_in_the_domain_of_the_recipients_is_warned_about(sandbox: RunningSandbox, api: EmailSecurity) -> None:
     own = next(a for a in sandbox.state.tenant.sender_addresses() if a.endswith("@" + sandbox.state.tenant.domain))
     plan = preview(api, search_params={"sender": own, "detections_only": False})
     assert plan["messages"] > 0
@@ -171,13 +169,13 @@ OUTSIDER = "billing@outsider.test"
         (Sender("ceo@co\u200brp.example"), ["bob@corp.example"], "pass", True),
         (Sender(OUTSIDER, envelope_from="list@corp.example"), ["bob@corp.example"], "pass", True),
         (Sender(OUTSIDER, envelope_from="list@corp.example"), ["bob@corp.example"], "none", True),
-        # Anybody writes an envelope sender; where SPF failed for it, it says nothing.
+        # Anyone can forge an envelope sender; one that failed SPF proves nothing.
         (Sender(OUTSIDER, envelope_from="list@corp.example"), ["bob@corp.example"], "fail", False),
         (Sender(OUTSIDER), ["bob@corp.example"], "pass", False),
         (Sender("ceo@notcorp.example"), ["bob@corp.example"], "pass", False),
     ],
 )
-def test_senders_that_may_be_the_organisations_own_are_named_in_any_spelling(
+def test_own_senders_are_named_in_any_spelling(
     sender: Sender, recipients: list[str], spf: str, own: bool, sandbox: RunningSandbox, api: EmailSecurity
 ) -> None:
     sender.spf = spf
@@ -189,9 +187,7 @@ def test_senders_that_may_be_the_organisations_own_are_named_in_any_spelling(
     assert plan["own_senders"] == ([printable(named)] if own else [])
 
 
-def test_a_sender_is_compared_with_the_recipients_of_every_message_found(
-    sandbox: RunningSandbox, api: EmailSecurity
-) -> None:
+def test_a_sender_is_compared_with_the_recipients_of_every_message(sandbox: RunningSandbox, api: EmailSecurity) -> None:
     for sender, recipient in (("ceo@corp.example", "bob@corp.alias.test"), (OUTSIDER, "lee@corp.example")):
         sandbox.state.tenant.add(
             time=sandbox.clock.now(), sender=Sender(sender), subject="quarterly zebra", recipients=(recipient,)
@@ -200,7 +196,7 @@ def test_a_sender_is_compared_with_the_recipients_of_every_message_found(
     assert plan["own_senders"] == ["ceo@corp.example"]
 
 
-def test_an_own_sender_among_any_number_of_sender_domains_is_named() -> None:
+def test_an_own_sender_among_many_sender_domains_is_named() -> None:
     found = Survey(policy=NO_POLICY)
     for number in range(NAMES_COUNTED + 20):
         sender = "ceo@corp.example" if number == NAMES_COUNTED + 10 else f"a@evil{number}.test"
@@ -208,7 +204,7 @@ def test_an_own_sender_among_any_number_of_sender_domains_is_named() -> None:
     assert found.own_senders == ["ceo@corp.example"]
 
 
-def test_what_can_not_be_undone_allows_no_drift(api: EmailSecurity) -> None:
+def test_an_irreversible_move_allows_no_drift(api: EmailSecurity) -> None:
     plan = preview(api, destination="RecoverableItemsPurges")
     assert (plan["max_drift"], plan["cancel_if_discovered_over"]) == (0.0, plan["messages"])
     assert plan["reversibility"]["reversible"] is False
@@ -232,7 +228,7 @@ def test_bad_parameters_are_named(params: dict[str, Any], pointer: str, api: Ema
     assert [problem["pointer"] for problem in caught.value.problems] == [pointer]
 
 
-def test_the_policy_shows_in_the_plan(
+def test_the_plan_shows_the_limits_of_the_policy(
     sandbox: RunningSandbox, connect: Connect, tmp_path: Path, start_sandbox: Callable[..., RunningSandbox]
 ) -> None:
     message = campaign_of(sandbox)[3]
@@ -247,7 +243,7 @@ def test_the_policy_shows_in_the_plan(
     assert plan["max_drift"] == 5.0
 
 
-def test_hostile_text_is_neither_kept_nor_endless_in_a_plan(sandbox: RunningSandbox, api: EmailSecurity) -> None:
+def test_hostile_text_in_a_plan_is_cleaned_and_shortened(sandbox: RunningSandbox, api: EmailSecurity) -> None:
     message = campaign_of(sandbox)[0]
     message.subject = "\x1b[2J\u202e" + "x" * 10_000
     plan = preview(api, sample=100)

@@ -1,4 +1,4 @@
-"""An action as a process: one JSON object in, one JSON document out, and an exit code that is true."""
+"""An action as a process: one JSON object in, one JSON document out, and the exit code."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from tests.actions.test_export import finished_job
 from tests.conftest import CAMPAIGN
 
 ROOT = Path(__file__).parent.parent.parent
-ENVIRONMENT_OF_ITS_OWN = {"PATH": os.environ["PATH"], "PYTHONWARNINGS": "error"}
+BASE_ENVIRONMENT = {"PATH": os.environ["PATH"], "PYTHONWARNINGS": "error"}
 
 MOVE = {"search_params": CAMPAIGN, "destination": "JunkEmail"}
 JOB_ID = "7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d"
 
-# A base URL that nothing listens on: a call that should not have been made would fail loudly with another code.
-NOWHERE = {
+# Nothing listens on this base URL: an unexpected call would fail with another exit code.
+UNREACHABLE = {
     "CLOUDFLARE_API_TOKEN": "token-of-this-test",
     "CLOUDFLARE_ACCOUNT_ID": "023e105f4ecef8ad9ca31a8372d0c353",
     "CLOUDFLARE_BASE_URL": "http://127.0.0.1:9/client/v4",
@@ -36,7 +36,7 @@ NOWHERE = {
 }
 
 
-def in_process(
+def run_main(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     action_id: str,
@@ -44,7 +44,7 @@ def in_process(
     environment: dict[str, str],
     arguments: tuple[str, ...] = (),
 ) -> tuple[int, dict[str, Any]]:
-    """Run an action's main in this process, with standard input and the environment given."""
+    """Run the main function of an action in this process with this standard input and environment."""
     data = parameters if isinstance(parameters, bytes) else json.dumps(parameters).encode()
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
     for name, value in environment.items():
@@ -98,14 +98,14 @@ def test_bad_parameters_exit_2_and_name_every_problem(
     case: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     action_id, parameters, pointer, words = BAD_PARAMETERS[case]
-    code, document = in_process(monkeypatch, capsys, action_id, parameters, NOWHERE)
+    code, document = run_main(monkeypatch, capsys, action_id, parameters, UNREACHABLE)
     error = document["error"]
     assert (code, error["type"], error["applied"], error["retryable"]) == (2, "ParameterError", "no", False)
     problems = error.get("problems", [{"pointer": "", "message": error["message"]}])
     assert any(p["pointer"] == pointer and words in p["message"] for p in problems), problems
 
 
-NO_JSON: dict[str, bytes] = {
+INVALID_INPUTS: dict[str, bytes] = {
     "nothing": b"",
     "no JSON": b"sender=x",
     "half of it": b'{"job_id": ',
@@ -122,11 +122,11 @@ NO_JSON: dict[str, bytes] = {
 }
 
 
-@pytest.mark.parametrize("case", NO_JSON)
-def test_standard_input_that_is_no_parameters_exits_2(
+@pytest.mark.parametrize("case", INVALID_INPUTS)
+def test_invalid_standard_input_exits_2(
     case: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, document = in_process(monkeypatch, capsys, "wait-for-job", NO_JSON[case], NOWHERE)
+    code, document = run_main(monkeypatch, capsys, "wait-for-job", INVALID_INPUTS[case], UNREACHABLE)
     assert (code, document["error"]["type"]) == (2, "ParameterError")
     assert len(document["error"]["message"]) < 1000
 
@@ -144,16 +144,16 @@ BAD_SETTINGS: dict[str, tuple[dict[str, str], int, str]] = {
 @pytest.mark.parametrize("case", BAD_SETTINGS)
 def test_bad_settings_are_named(case: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     changes, expected, words = BAD_SETTINGS[case]
-    code, document = in_process(monkeypatch, capsys, "get-job", {"job_id": JOB_ID}, {**NOWHERE, **changes})
+    code, document = run_main(monkeypatch, capsys, "get-job", {"job_id": JOB_ID}, {**UNREACHABLE, **changes})
     assert code == expected
     assert words in document["error"]["message"] + document["error"]["help"]
 
 
-def test_empty_search_params_are_refused_by_the_guardrail_with_exit_3(
+def test_empty_search_params_are_refused_with_exit_3(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, document = in_process(
-        monkeypatch, capsys, "create-move-job", {"search_params": {}, "destination": "Inbox"}, NOWHERE
+    code, document = run_main(
+        monkeypatch, capsys, "create-move-job", {"search_params": {}, "destination": "Inbox"}, UNREACHABLE
     )
     assert (code, document["error"]["type"]) == (3, "BroadSearchRefused")
 
@@ -168,7 +168,7 @@ def test_empty_search_params_are_refused_by_the_guardrail_with_exit_3(
         ({"kind": "drop_after"}, 7),
     ],
 )
-def test_the_exit_code_tells_what_became_of_a_create(
+def test_the_exit_code_matches_the_outcome_of_a_create(
     fault: dict[str, Any],
     code: int,
     sandbox: RunningSandbox,
@@ -178,7 +178,7 @@ def test_the_exit_code_tells_what_became_of_a_create(
 ) -> None:
     sandbox.state.faults.add("createBulkJob", **fault)
     sandbox.state.faults.add("listBulkJobs", "status", status=404, times=None)
-    got, document = in_process(monkeypatch, capsys, "create-move-job", MOVE, environment)
+    got, document = run_main(monkeypatch, capsys, "create-move-job", MOVE, environment)
     assert got == code
     made = len(sandbox.state.truth()["jobs"])
     assert document["error"]["applied"] == ("unknown" if code == 7 else "no")
@@ -195,12 +195,12 @@ def spawn(
         text=True,
         timeout=60,
         cwd=cwd,
-        env={**ENVIRONMENT_OF_ITS_OWN, **environment},
+        env={**BASE_ENVIRONMENT, **environment},
         check=False,
     )
 
 
-def test_a_real_process_writes_its_result_to_standard_output_and_its_log_to_standard_error(
+def test_a_process_writes_its_result_to_stdout_and_its_log_to_stderr(
     environment: dict[str, str], sandbox: RunningSandbox
 ) -> None:
     ended = spawn("actions.create_move_job", MOVE, environment)
@@ -220,16 +220,14 @@ def test_the_log_can_be_json_lines_or_off(environment: dict[str, str]) -> None:
     assert spawn("actions.list_jobs", {}, {**environment, "CFES_LOG": "off"}).stderr == ""
 
 
-def test_a_job_that_has_not_ended_is_no_success_where_the_exit_status_is_asked_for(
-    environment: dict[str, str], api: EmailSecurity
-) -> None:
+def test_exit_status_returns_6_for_a_job_that_has_not_ended(environment: dict[str, str], api: EmailSecurity) -> None:
     params = {"job_id": create_move_job.run(MOVE, api)["job_id"], "timeout_seconds": 0}
     assert spawn("actions.wait_for_job", params, environment).returncode == 0
     asked = spawn("actions.wait_for_job", params, environment, "--exit-status")
     assert (asked.returncode, json.loads(asked.stdout)["done"]) == (6, False)
 
 
-def test_a_full_disk_is_told_as_such_and_leaves_no_file(
+def test_a_full_disk_is_reported_and_leaves_no_file(
     environment: dict[str, str], tmp_path: Path, api: EmailSecurity
 ) -> None:
     job_id = finished_job(api)
@@ -245,7 +243,7 @@ def test_a_full_disk_is_told_as_such_and_leaves_no_file(
         text=True,
         timeout=60,
         cwd=ROOT,
-        env={**ENVIRONMENT_OF_ITS_OWN, **environment, "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**BASE_ENVIRONMENT, **environment, "PYTHONDONTWRITEBYTECODE": "1"},
         check=False,
     )
     assert ended.returncode == 6, ended.stderr
@@ -261,7 +259,7 @@ def test_help_names_the_parameters(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_an_unknown_argument_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    code, document = in_process(monkeypatch, capsys, "get-job", {}, NOWHERE, ("--job-id", JOB_ID))
+    code, document = run_main(monkeypatch, capsys, "get-job", {}, UNREACHABLE, ("--job-id", JOB_ID))
     assert code == 2
     assert "standard input" in document["error"]["help"]
 
@@ -284,20 +282,18 @@ for module in sys.argv[1:]:
 
 
 @pytest.mark.parametrize("by", ["action", "cfes"])
-def test_sigterm_leaves_nothing_behind(
-    by: str, environment: dict[str, str], api: EmailSecurity, tmp_path: Path
-) -> None:
+def test_sigterm_leaves_no_file(by: str, environment: dict[str, str], api: EmailSecurity, tmp_path: Path) -> None:
     code = """
 import os, signal, sys
 import remediation.exports.formats.csv_table
 from actions import export_job_messages
 from actions.contract import process
 from platforms.cli import main
-def stop(lines, write):
+def write_half_and_stop(lines, write):
     write(b"half")
     os.kill(os.getpid(), signal.SIGTERM)
     signal.pause()
-remediation.exports.formats.csv_table.write_csv = stop
+remediation.exports.formats.csv_table.write_csv = write_half_and_stop
 if sys.argv[1] == "cfes":
     sys.exit(main.main(["export-job-messages", "--params", "-"]))
 process.main(export_job_messages.ACTION, [])
@@ -317,10 +313,10 @@ process.main(export_job_messages.ACTION, [])
     assert list(tmp_path.iterdir()) == []
 
 
-def test_garbage_is_collected_while_an_action_runs_and_wherever_the_actions_are_only_imported(
+def test_garbage_collection_is_on_after_import_and_during_a_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A process of its own does not collect while it is loaded."""
+    """An action process loads its modules without garbage collection."""
     loaded = subprocess.run(
         [sys.executable, "-c", "import actions, gc; print(gc.isenabled())"], capture_output=True, check=True, cwd=ROOT
     )

@@ -1,4 +1,4 @@
-"""read-alert: what an alert means, in few bytes, whatever the attacker writes into it."""
+"""read-alert: the meaning of an alert in a small result, for any attacker-controlled content."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def read(alert: Any, **params: Any) -> dict[str, Any]:
     return read_alert.run({"alert": alert, **params})
 
 
-def test_the_example_alert_is_an_outsiders_without_a_proof(alert: dict[str, Any]) -> None:
+def test_the_example_alert_is_from_an_unproved_outsider(alert: dict[str, Any]) -> None:
     result = read(alert)
     assert (result["id"], result["sender"]) == (alert["AlertID"], CAMPAIGN["sender"])
     assert (result["received"], result["since"]) == ("2026-11-20T15:32:35Z", "2026-11-13T15:32:35Z")
@@ -28,14 +28,14 @@ def test_the_example_alert_is_an_outsiders_without_a_proof(alert: dict[str, Any]
     assert [pivot["by"] for pivot in result["pivots"]] == ["subject", "sender_domain"]
 
 
-def test_every_search_is_ready_for_a_preview(alert: dict[str, Any], api: EmailSecurity) -> None:
+def test_every_search_of_the_result_works_in_a_preview(alert: dict[str, Any], api: EmailSecurity) -> None:
     result = read(alert, search_by="sender")
     for search in [result["search"], *result["pivots"]]:
         params = {"action": "MOVE", "destination": "JunkEmail", "search_params": search["search_params"]}
         assert preview_job.run(params, api)["messages"] > 0, search
 
 
-def test_search_parameters_mean_a_search() -> None:
+def test_search_parameters_are_accepted_as_an_alert() -> None:
     result = read({**CAMPAIGN, "sender": "A@Evil.test"}, own_domains=OWN)
     assert (result["outsider"], result["sender_proved"]) == ("yes", "unknown")
     assert result["search"]["search_params"]["detections_only"] is False
@@ -43,7 +43,7 @@ def test_search_parameters_mean_a_search() -> None:
     assert read({"query": "ab" * 32})["outsider"] == "unknown"
 
 
-def test_a_list_has_the_meaning_of_each(alert: dict[str, Any]) -> None:
+def test_a_list_of_alerts_returns_each_alert(alert: dict[str, Any]) -> None:
     result = read([alert, CAMPAIGN, {**alert, "AlertID": "second"}])
     assert [one["id"] for one in result["alerts"]][::2] == [alert["AlertID"], "second"]
     assert result["id"] == alert["AlertID"]
@@ -60,13 +60,13 @@ def test_a_list_has_the_meaning_of_each(alert: dict[str, Any]) -> None:
         ([{"sender": "a@b.example"}, {"AlertID": "x"}], "/alert/1/From"),
     ],
 )
-def test_an_alert_that_cannot_be_read_is_refused_with_its_place(given: Any, pointer: str) -> None:
+def test_an_invalid_alert_is_refused_with_a_pointer(given: Any, pointer: str) -> None:
     with pytest.raises(ParameterError) as refused:
         read(given)
     assert refused.value.problems[0]["pointer"] == pointer
 
 
-def test_the_result_stays_small_whatever_the_attacker_writes(alert: dict[str, Any]) -> None:
+def test_the_result_stays_small_for_a_hostile_alert(alert: dict[str, Any]) -> None:
     long = "{{ 7*7 }} ../../x \u202e' OR 1=1 <script>" * 300
     hostile = {
         **alert,
@@ -85,5 +85,5 @@ def test_the_result_stays_small_whatever_the_attacker_writes(alert: dict[str, An
     assert len(json.dumps(read([hostile] * 1000))) < 210_000
 
 
-def test_text_that_utf8_cannot_hold_is_carried_as_a_replacement_character(alert: dict[str, Any]) -> None:
+def test_a_lone_surrogate_becomes_a_replacement_character(alert: dict[str, Any]) -> None:
     assert read({**alert, "Subject": "Invoice \ud83d"})["subject"] == "Invoice \N{REPLACEMENT CHARACTER}"

@@ -1,4 +1,4 @@
-"""Three sources about a job: where they agree the result says so, where they do not it names every message."""
+"""reconcile-job compares three sources about a job and names every message on which they disagree."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from tests.conftest import CAMPAIGN
 from tests.connectors.scripted import JOB_ID, PSEUDONYM_KEY, Scripted, connected, job, ok
 
 Connect = Callable[..., EmailSecurity]
-Change = Callable[[list[dict[str, Any]]], object]
+RowChange = Callable[[list[dict[str, Any]]], object]
 
 
 class Evidence:
-    """A folder with a job's document, its rows and its events, for a test to change."""
+    """A folder with the document of a job, its rows and its events, which a test can change."""
 
     def __init__(self, folder: Path, document: dict[str, Any], rows: list[Any], events: list[Any]) -> None:
         self.folder, self.job, self.rows, self.events = folder, document, rows, events
 
-    def written(self, name: str, records: list[Any]) -> str:
+    def write(self, name: str, records: list[Any]) -> str:
         path = self.folder / name
         path.write_text("".join(json.dumps(record) + "\n" for record in records))
         return str(path)
@@ -47,12 +47,12 @@ class Evidence:
         return {
             "job_id": self.job["job_id"],
             "job": self.job,
-            "rows": self.written("rows.ndjson", self.rows),
-            "events": [self.written("events.ndjson", self.events)],
+            "rows": self.write("rows.ndjson", self.rows),
+            "events": [self.write("events.ndjson", self.events)],
             **more,
         }
 
-    def reconciled(self, **more: Any) -> dict[str, Any]:
+    def reconcile(self, **more: Any) -> dict[str, Any]:
         return reconcile_job.run(self.params(**more))
 
 
@@ -85,7 +85,7 @@ def event(number: int, *, success: bool = True, **changes: Any) -> dict[str, Any
 
 @pytest.fixture
 def evidence(tmp_path: Path) -> Evidence:
-    """A job of three messages, all moved, and all three sources agree."""
+    """A job of three moved messages on which all sources agree."""
     document = job(status="COMPLETED", completed_at="2026-11-20T16:03:00Z", total_messages_discovered=3,
                    messages_successful=3)  # fmt: skip
     return Evidence(tmp_path, document, [row(n) for n in range(3)], [event(n) for n in range(3)])
@@ -98,8 +98,8 @@ def kinds(result: dict[str, Any]) -> list[tuple[str, str | None]]:
 # Over real HTTP
 
 
-def delivered(sandbox: RunningSandbox, path: Path, **query: str) -> str:
-    """What Logpush would have delivered by now."""
+def write_events(sandbox: RunningSandbox, path: Path, **query: str) -> str:
+    """Write the Logpush events delivered so far to `path` and return the path."""
     answer = httpx.get(f"{sandbox.control_url}/post_delivery_events", params=query)
     path.write_bytes(answer.content)
     return str(path)
@@ -113,7 +113,7 @@ def test_the_sources_of_a_job_agree(
     job_id = finished_job(api)
     params: dict[str, Any] = {
         "job_id": job_id,
-        "events": [delivered(sandbox, tmp_path / "events", timestamps=timestamps)],
+        "events": [write_events(sandbox, tmp_path / "events", timestamps=timestamps)],
     }
     if from_file:
         params["rows"] = str(tmp_path / "rows")
@@ -132,7 +132,7 @@ def test_the_sources_of_a_release_agree(sandbox: RunningSandbox, api: EmailSecur
     search = {"sender": "statements@partner-bank.example", "start": "2026-11-01T00:00:00Z"}
     job_id = release_job.run({"search_params": search}, api)["job_id"]
     wait_for_job.run({"job_id": job_id}, api)
-    result = reconcile_job.run({"job_id": job_id, "events": [delivered(sandbox, tmp_path / "events")]}, api)
+    result = reconcile_job.run({"job_id": job_id, "events": [write_events(sandbox, tmp_path / "events")]}, api)
     assert result["agrees"]
     assert result["events"]["succeeded"] > 0
 
@@ -141,12 +141,12 @@ def test_the_sources_of_a_cancelled_job_agree(sandbox: RunningSandbox, api: Emai
     job_id = create_move_job.run({"search_params": CAMPAIGN, "destination": "JunkEmail"}, api)["job_id"]
     api.clock.sleep(1.4)
     cancel_job.run({"job_id": job_id}, api)
-    result = reconcile_job.run({"job_id": job_id, "events": [delivered(sandbox, tmp_path / "events")]}, api)
+    result = reconcile_job.run({"job_id": job_id, "events": [write_events(sandbox, tmp_path / "events")]}, api)
     assert result["agrees"]
     assert result["counters"]["messages_cancelled"] > 0
 
 
-def test_events_of_other_jobs_and_of_moves_by_hand_are_left_aside(
+def test_events_of_other_jobs_and_manual_moves_are_ignored(
     start_sandbox: Callable[..., RunningSandbox], connect: Connect, tmp_path: Path
 ) -> None:
     sandbox = start_sandbox(messages=2000)
@@ -155,24 +155,22 @@ def test_events_of_other_jobs_and_of_moves_by_hand_are_left_aside(
     api.clock.sleep(7200)
     other_id = create_move_job.run({"search_params": other, "destination": "DeletedItems"}, api)["job_id"]
     wait_for_job.run({"job_id": other_id, "timeout_seconds": 80_000}, api)
-    events = delivered(sandbox, tmp_path / "events")
+    events = write_events(sandbox, tmp_path / "events")
     result = reconcile_job.run({"job_id": own, "events": [events]}, api)
     assert result["agrees"]
     assert result["events"]["other_time"] > 100
     assert result["events"]["read"] == sum(
         result["events"][part] for part in ("succeeded", "failed", "other_time")
     )  # fmt: skip
-    # Two hours more on either side, and they are still not its own: another folder.
+    # A wider margin still excludes these events: they name another folder.
     wide = reconcile_job.run({"job_id": own, "events": [events], "margin_seconds": 80_000}, api)
     assert wide["agrees"]
     assert wide["events"]["other_destination"] > 100
 
 
-def test_what_is_lost_on_its_way_is_named_message_by_message(
-    sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
-) -> None:
+def test_each_message_with_a_lost_event_is_named(sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path) -> None:
     job_id = finished_job(api)
-    path = Path(delivered(sandbox, tmp_path / "events"))
+    path = Path(write_events(sandbox, tmp_path / "events"))
     records = [json.loads(line) for line in path.read_text().splitlines()]
     lost = [record for record in records if record["Success"]][:5]
     path.write_text("".join(json.dumps(record) + "\n" for record in records if record not in lost))
@@ -189,16 +187,16 @@ def test_rows_that_shift_between_pages_are_read_again(
     api = connect(sandbox)
     job_id = finished_job(api)
     sandbox.state.faults.add("listBulkJobMessages", "shift_rows", by=-7, times=1)
-    result = reconcile_job.run({"job_id": job_id, "events": [delivered(sandbox, tmp_path / "events")]}, api)
+    result = reconcile_job.run({"job_id": job_id, "events": [write_events(sandbox, tmp_path / "events")]}, api)
     assert result["agrees"]
     assert result["rows"]["number"] > 1000
 
 
-# What they disagree on
+# Kinds of disagreement
 
 
-def test_all_of_one_mind_is_agreement(evidence: Evidence) -> None:
-    result = evidence.reconciled()
+def test_matching_sources_agree(evidence: Evidence) -> None:
+    result = evidence.reconcile()
     assert (result["agrees"], result["contradictions"], result["without_event"], result["by_kind"]) == (True, 0, 0, {})
 
 
@@ -227,31 +225,31 @@ def test_each_kind_of_disagreement_is_named(
                "SOMETHING_NEW": "messages_pending"}.get(status)  # fmt: skip
     if counter:
         evidence.job.update({"messages_successful": 2, counter: 1})
-    result = evidence.reconciled()
+    result = evidence.reconcile()
     assert kinds(result) == [(kind, "row-1")]
     [one] = result["disagreements"]
-    silent = kind in ("completed_without_event", "row_without_name")
+    no_event = kind in ("completed_without_event", "row_without_name")
     in_flight = kind == "cancelled_event_succeeded"
-    assert one["contradiction"] is not (silent or in_flight)
-    assert (result["without_event"], result["moved_in_flight"]) == (int(silent), int(in_flight))
-    assert result["contradictions"] == 1 - silent - in_flight
+    assert one["contradiction"] is not (no_event or in_flight)
+    assert (result["without_event"], result["moved_in_flight"]) == (int(no_event), int(in_flight))
+    assert result["contradictions"] == 1 - no_event - in_flight
     assert one["row_status"] == status
-    assert one["event"] == ("no event" if silent else "failed" if kind == "completed_event_failed" else "succeeded")
+    assert one["event"] == ("no event" if no_event else "failed" if kind == "completed_event_failed" else "succeeded")
     assert reconcile_job.ACTION.verdict is not None
     assert result["agrees"] is in_flight
     assert reconcile_job.ACTION.verdict(result) == (0 if in_flight else 8)
 
 
-def test_a_failed_row_without_an_event_is_no_disagreement(evidence: Evidence) -> None:
+def test_a_failed_row_without_an_event_agrees(evidence: Evidence) -> None:
     evidence.rows[0]["status"] = "FAILED"
     del evidence.events[0]
     evidence.job.update(messages_successful=2, messages_failed=1)
-    assert evidence.reconciled()["agrees"]
+    assert evidence.reconcile()["agrees"]
 
 
-def test_an_event_of_a_message_that_has_no_row_is_named(evidence: Evidence) -> None:
+def test_an_event_without_a_row_is_named(evidence: Evidence) -> None:
     evidence.events.append(event(9))
-    [one] = evidence.reconciled()["disagreements"]
+    [one] = evidence.reconcile()["disagreements"]
     assert (one["kind"], one["email_message_id"], one["recipient"], one["message_id"]) == (
         "event_without_row", "<id-9@phish.example>", "user9@corp.example", None)  # fmt: skip
     assert one["event_at"] == "2026-11-20T16:02:40Z"
@@ -270,29 +268,29 @@ def test_an_event_of_a_message_that_has_no_row_is_named(evidence: Evidence) -> N
         ({"MessageID": None}, "without_name"),
     ],
 )
-def test_what_is_not_the_jobs_is_left_aside_and_counted(
+def test_events_that_do_not_belong_to_the_job_are_ignored_and_counted(
     changes: dict[str, Any], counted: str, evidence: Evidence
 ) -> None:
     evidence.events.append(event(9, **changes))
-    result = evidence.reconciled()
+    result = evidence.reconcile()
     assert result["agrees"]
     assert result["events"][counted] == 1
 
 
-def test_counters_that_the_rows_do_not_add_up_to_are_named(evidence: Evidence) -> None:
+def test_counters_that_differ_from_the_rows_are_named(evidence: Evidence) -> None:
     evidence.job.update(total_messages_discovered=5, messages_successful=4, messages_failed=1)
-    result = evidence.reconciled()
+    result = evidence.reconcile()
     found = {one["counter"]: (one["counted"], one["rows"]) for one in result["disagreements"]}
     assert found == {"total_messages_discovered": (5, 3), "messages_successful": (4, 3), "messages_failed": (1, 0)}
     assert result["by_kind"] == {"counter_differs": 3}
 
 
-def test_counters_of_the_older_reference_are_enough(evidence: Evidence) -> None:
+def test_missing_newer_counters_are_accepted(evidence: Evidence) -> None:
     del evidence.job["messages_skipped"], evidence.job["messages_cancelled"]
-    assert evidence.reconciled()["agrees"]
+    assert evidence.reconcile()["agrees"]
 
 
-# How they are matched
+# Matching of rows and events
 
 
 @pytest.mark.parametrize(
@@ -319,128 +317,126 @@ def test_counters_of_the_older_reference_are_enough(evidence: Evidence) -> None:
         {"Unknown": {"deep": [1]}, "Subject": "\ud800"},
     ],
 )
-def test_an_event_is_the_rows_however_it_is_written(changes: dict[str, Any], evidence: Evidence) -> None:
+def test_an_event_matches_its_row_in_any_spelling(changes: dict[str, Any], evidence: Evidence) -> None:
     evidence.events[1].update(changes)
-    result = evidence.reconciled()
+    result = evidence.reconcile()
     assert result["agrees"], result["disagreements"]
     assert result["events"]["succeeded"] == 3
 
 
-def test_a_row_without_a_message_id_is_found_by_its_postfix_id(evidence: Evidence) -> None:
+def test_a_row_without_a_message_id_is_matched_by_its_postfix_id(evidence: Evidence) -> None:
     evidence.rows[1]["email_message_id"] = None
     evidence.events[1]["PostfixID"] = "4postfix1"
-    assert evidence.reconciled()["agrees"]
+    assert evidence.reconcile()["agrees"]
 
 
-def test_a_rows_nested_message_id_counts_where_it_has_none_of_its_own(evidence: Evidence) -> None:
+def test_a_nested_message_id_is_used_if_the_row_has_none(evidence: Evidence) -> None:
     evidence.rows[1].update(email_message_id=None, postfix_id=None, message={"message_id": "<id-1@phish.example>"})
-    assert evidence.reconciled()["agrees"]
+    assert evidence.reconcile()["agrees"]
 
 
-def test_recipients_of_one_message_are_each_for_themselves(evidence: Evidence) -> None:
+def test_recipients_of_one_message_are_compared_separately(evidence: Evidence) -> None:
     for number, one in enumerate(evidence.rows):
         one["email_message_id"] = evidence.events[number]["MessageID"] = "<one@phish.example>"
     evidence.events[2]["Success"] = False
-    assert kinds(evidence.reconciled()) == [("completed_event_failed", "row-2")]
+    assert kinds(evidence.reconcile()) == [("completed_event_failed", "row-2")]
 
 
-def test_a_try_that_failed_before_one_that_succeeded_says_nothing(evidence: Evidence) -> None:
+def test_a_failed_attempt_beside_a_successful_one_agrees(evidence: Evidence) -> None:
     evidence.events.insert(0, event(1, success=False, CompletedAt="2026-11-20T16:02:36Z"))
     evidence.events.append(event(1, success=False, CompletedAt="2026-11-20T16:02:50Z"))
-    result = evidence.reconciled()
+    result = evidence.reconcile()
     assert result["agrees"]
     assert (result["events"]["succeeded"], result["events"]["failed"]) == (3, 2)
 
 
-def test_an_event_that_is_delivered_twice_counts_once(evidence: Evidence) -> None:
-    first = evidence.written("first.ndjson", evidence.events)
-    second = evidence.written("second.ndjson", [*evidence.events[1:], event(9), event(9)])
+def test_a_duplicate_event_counts_once(evidence: Evidence) -> None:
+    first = evidence.write("first.ndjson", evidence.events)
+    second = evidence.write("second.ndjson", [*evidence.events[1:], event(9), event(9)])
     result = reconcile_job.run({**evidence.params(), "events": [first, second]})
     assert result["by_kind"] == {"event_without_row": 1}
     assert (result["events"]["succeeded"], result["events"]["duplicates"], result["events"]["read"]) == (4, 3, 7)
 
 
-def test_a_row_that_comes_twice_counts_once(evidence: Evidence) -> None:
+def test_a_duplicate_row_counts_once(evidence: Evidence) -> None:
     evidence.rows.append(evidence.rows[0])
-    result = evidence.reconciled()
+    result = evidence.reconcile()
     assert (result["agrees"], result["rows"]["number"], result["rows"]["duplicates"]) == (True, 3, 1)
 
 
-@pytest.mark.parametrize("told_apart", [True, False])
-def test_messages_that_share_a_message_id_and_a_recipient_need_a_success_each(
-    told_apart: bool, evidence: Evidence
+@pytest.mark.parametrize("with_postfix_ids", [True, False])
+def test_each_message_with_a_shared_message_id_and_recipient_needs_a_success(
+    with_postfix_ids: bool, evidence: Evidence
 ) -> None:
     recipient = evidence.rows[0]["action_params"]["client_recipient"]
-    for number, (one, said) in enumerate(zip(evidence.rows, evidence.events, strict=True)):
-        one["email_message_id"] = said["MessageID"] = "<one@phish.example>"
-        one["action_params"]["client_recipient"] = said["Recipient"] = recipient
-        said["CompletedAt"] = f"2026-11-20T16:02:4{number}Z"
-        if told_apart:
-            said["PostfixID"] = f"4postfix{number}"
-    assert evidence.reconciled()["agrees"]
+    for number, (one, one_event) in enumerate(zip(evidence.rows, evidence.events, strict=True)):
+        one["email_message_id"] = one_event["MessageID"] = "<one@phish.example>"
+        one["action_params"]["client_recipient"] = one_event["Recipient"] = recipient
+        one_event["CompletedAt"] = f"2026-11-20T16:02:4{number}Z"
+        if with_postfix_ids:
+            one_event["PostfixID"] = f"4postfix{number}"
+    assert evidence.reconcile()["agrees"]
     del evidence.events[1]
-    result = evidence.reconciled()
+    result = evidence.reconcile()
     assert result["by_kind"] == {"completed_without_event": 1}
-    if told_apart:
+    if with_postfix_ids:
         assert kinds(result) == [("completed_without_event", "row-1")]
 
 
-def test_an_event_with_another_postfix_id_is_another_messages(evidence: Evidence) -> None:
-    # Whoever writes a mail writes its Message-ID: two mails can have one.
+def test_an_event_with_another_postfix_id_belongs_to_another_message(evidence: Evidence) -> None:
+    # The sender chooses the Message-ID, so two mails can have the same one.
     evidence.events[1]["PostfixID"] = "4other"
-    result = evidence.reconciled()
+    result = evidence.reconcile()
     assert kinds(result) == [("completed_without_event", "row-1"), ("event_without_row", None)]
     evidence.rows[1]["status"] = "SKIPPED"
     evidence.job.update(messages_successful=2, messages_skipped=1)
-    assert kinds(evidence.reconciled()) == [("event_without_row", None)]
+    assert kinds(evidence.reconcile()) == [("event_without_row", None)]
     evidence.events[1]["RequestedBy"] = "analyst@corp.example"
-    assert evidence.reconciled()["agrees"]
+    assert evidence.reconcile()["agrees"]
 
 
 @pytest.mark.parametrize("number", [4, 5])
-def test_postfix_ids_that_mean_something_else_on_either_side_are_left_out_of_account(
-    number: int, evidence: Evidence
-) -> None:
+def test_postfix_ids_that_match_no_row_are_ignored(number: int, evidence: Evidence) -> None:
     evidence.rows = [row(n) for n in range(number)]
     evidence.events = [event(n, PostfixID=f"delivery-{n}") for n in range(number)]
     evidence.job.update(total_messages_discovered=number, messages_successful=number)
-    result = evidence.reconciled()
+    result = evidence.reconcile()
     if number < 5:
         assert result["by_kind"] == {"completed_without_event": 4, "event_without_row": 4}
         return
     assert result["agrees"]
     [warning] = result["warnings"]
     assert "no row has the PostfixID of 5 events" in warning
-    # One that does mean the same, and the others are other messages'.
+    # One PostfixID matches, so the other events belong to other messages.
     evidence.events[0]["PostfixID"] = "4postfix0"
-    assert evidence.reconciled()["by_kind"] == {"completed_without_event": 4, "event_without_row": 4}
+    assert evidence.reconcile()["by_kind"] == {"completed_without_event": 4, "event_without_row": 4}
 
 
-def test_among_messages_of_one_message_id_another_messages_event_speaks_for_none(evidence: Evidence) -> None:
+def test_an_event_of_an_unknown_postfix_id_matches_no_row_of_its_message_id(evidence: Evidence) -> None:
     evidence.rows[1].update(email_message_id=evidence.rows[0]["email_message_id"])
     evidence.rows[1]["action_params"]["client_recipient"] = evidence.rows[0]["action_params"]["client_recipient"]
     evidence.events[1:2] = [event(0, PostfixID=f"4else{n}", CompletedAt=1795190560 + n) for n in range(2)]
     evidence.events[0]["PostfixID"] = "4postfix0"
-    result = evidence.reconciled()
+    result = evidence.reconcile()
     assert result["by_kind"] == {"completed_without_event": 1, "event_without_row": 2}
     assert ("completed_without_event", "row-1") in kinds(result)
 
 
-def test_a_postfix_id_counts_before_a_message_id(evidence: Evidence) -> None:
-    # The event is row 1's, though its Message-ID is row 0's.
+def test_a_postfix_id_takes_precedence_over_a_message_id(evidence: Evidence) -> None:
+    # The event belongs to row 1, although it has the Message-ID of row 0.
     evidence.rows[1].update(email_message_id=None)
     evidence.rows[1]["action_params"]["client_recipient"] = evidence.rows[0]["action_params"]["client_recipient"]
     evidence.events[:2] = [event(0, PostfixID="4postfix1")]
-    assert kinds(evidence.reconciled()) == [("completed_without_event", "row-0")]
+    assert kinds(evidence.reconcile()) == [("completed_without_event", "row-0")]
 
 
-def test_rows_of_one_message_need_a_success_each(evidence: Evidence) -> None:
+def test_each_row_of_one_message_needs_a_success(evidence: Evidence) -> None:
     evidence.rows[1].update({**row(0), "message_id": "row-1"})
     evidence.events[:2] = [event(0, PostfixID="4postfix0")]
-    assert evidence.reconciled()["by_kind"] == {"completed_without_event": 1}
+    assert evidence.reconcile()["by_kind"] == {"completed_without_event": 1}
 
 
-def test_a_row_without_a_postfix_id_takes_one_messages_events(evidence: Evidence) -> None:
+def test_a_row_without_a_postfix_id_matches_the_events_of_one_message(evidence: Evidence) -> None:
     evidence.rows[0]["postfix_id"] = None
     evidence.events[:1] = [
         event(0, PostfixID="4a", success=False),
@@ -448,12 +444,12 @@ def test_a_row_without_a_postfix_id_takes_one_messages_events(evidence: Evidence
         event(0, PostfixID="4b", CompletedAt="2026-11-20T16:02:50Z"),
         event(0, PostfixID="4c", CompletedAt="2026-11-20T16:02:51Z"),
     ]
-    result = evidence.reconciled()
-    # 4b is the row's. What failed with 4a, and succeeded with 4c, is other messages'.
+    result = evidence.reconcile()
+    # 4b belongs to the row. 4a (failed) and 4c (succeeded) belong to other messages.
     assert result["by_kind"] == {"event_without_row": 2}
 
 
-def test_what_claims_a_success_is_served_before_what_claims_none(evidence: Evidence) -> None:
+def test_completed_rows_are_matched_before_failed_rows(evidence: Evidence) -> None:
     recipient = evidence.rows[0]["action_params"]["client_recipient"]
     for number, status in enumerate(("FAILED", "COMPLETED")):
         evidence.rows[number].update(email_message_id="<one@phish.example>", postfix_id=None, status=status)
@@ -461,9 +457,9 @@ def test_what_claims_a_success_is_served_before_what_claims_none(evidence: Evide
     evidence.job.update(messages_successful=2, messages_failed=1)
     one = {"MessageID": "<one@phish.example>", "Recipient": recipient}
     evidence.events[:2] = [{**event(0, success=False), **one}, {**event(0), **one}]
-    assert evidence.reconciled()["agrees"]
+    assert evidence.reconcile()["agrees"]
     evidence.events.append({**event(0), **one, "CompletedAt": "2026-11-20T16:02:59Z"})
-    assert kinds(evidence.reconciled()) == [("failed_event_succeeded", "row-0")]
+    assert kinds(evidence.reconcile()) == [("failed_event_succeeded", "row-0")]
 
 
 @pytest.mark.parametrize("status", ["FAILED", "SKIPPED"])
@@ -474,73 +470,73 @@ def test_what_claims_a_success_is_served_before_what_claims_none(evidence: Evide
         ({"Destination": "DeletedItems"}, "other_destination"),
     ],
 )
-def test_what_somebody_else_did_says_nothing_against_a_row_that_claims_no_success(
+def test_a_change_by_another_requester_does_not_contradict_an_unsuccessful_row(
     changes: dict[str, Any], counted: str, status: str, evidence: Evidence
 ) -> None:
     evidence.rows[1]["status"] = status
     evidence.job.update({"messages_successful": 2, f"messages_{status.lower()}": 1})
     evidence.events[1].update(changes)
-    result = evidence.reconciled()
+    result = evidence.reconcile()
     assert (result["agrees"], result["events"][counted], result["events"]["succeeded"]) == (True, 1, 2)
 
 
-def test_a_message_that_only_somebody_else_moved_is_warned_about(evidence: Evidence) -> None:
+def test_a_message_moved_only_by_another_requester_is_warned_about(evidence: Evidence) -> None:
     evidence.events[1]["RequestedBy"] = "analyst@corp.example"
-    result = evidence.reconciled()
+    result = evidence.reconcile()
     assert result["agrees"]
     assert any("1 COMPLETED message has only events that another requester" in w for w in result["warnings"])
     evidence.events[1]["RequestedBy"] = "SOAR@corp.example "
-    assert evidence.reconciled()["warnings"] == []
+    assert evidence.reconcile()["warnings"] == []
 
 
-def test_every_requester_counts_where_no_event_of_a_success_names_one(evidence: Evidence) -> None:
-    for said in evidence.events:
-        said["RequestedBy"] = None
+def test_every_requester_counts_if_no_successful_event_names_one(evidence: Evidence) -> None:
+    for one_event in evidence.events:
+        one_event["RequestedBy"] = None
     evidence.events.append(event(9))
-    result = evidence.reconciled()
+    result = evidence.reconcile()
     assert (result["by_kind"], result["events"]["other_requester"]) == ({"event_without_row": 1}, 0)
     assert result["disagreements"][0]["event_requested_by"] == "soar@corp.example"
 
 
 @pytest.mark.parametrize("changes", [{"MessageID": "<>"}, {"MessageID": " ", "PostfixID": " "}, {"Recipient": " "}])
-def test_an_empty_name_counts_as_missing(changes: dict[str, Any], evidence: Evidence) -> None:
+def test_an_empty_identifier_counts_as_missing(changes: dict[str, Any], evidence: Evidence) -> None:
     evidence.events.append(event(9, **changes))
-    result = evidence.reconciled()
+    result = evidence.reconcile()
     assert (result["agrees"], result["events"]["without_name"]) == (True, 1)
 
 
-def test_a_message_id_of_blanks_hides_none_that_is_one(evidence: Evidence) -> None:
+def test_a_blank_message_id_does_not_hide_the_nested_one(evidence: Evidence) -> None:
     evidence.rows[1].update(email_message_id=" ", postfix_id="", message={"message_id": "<id-1@phish.example>"})
-    assert evidence.reconciled()["agrees"]
+    assert evidence.reconcile()["agrees"]
 
 
 @pytest.mark.parametrize("name", ["MessageID", "PostfixID"])
-def test_an_event_of_a_row_without_a_recipient_is_not_without_a_row(name: str, evidence: Evidence) -> None:
+def test_an_event_of_a_row_without_a_recipient_matches_that_row(name: str, evidence: Evidence) -> None:
     evidence.rows[1]["action_params"] = {"type": "MOVE", "destination": "JunkEmail"}
     evidence.events[1].update({"MessageID": None, name: {"MessageID": "<id-1@phish.example>"}.get(name, "4postfix1")})
-    assert kinds(evidence.reconciled()) == [("row_without_name", "row-1")]
+    assert kinds(evidence.reconcile()) == [("row_without_name", "row-1")]
 
 
-def test_tries_of_a_message_without_a_row_are_one_disagreement(evidence: Evidence) -> None:
+def test_attempts_of_a_message_without_a_row_are_one_disagreement(evidence: Evidence) -> None:
     evidence.events += [event(9, CompletedAt="2026-11-20T16:02:50Z"), event(9, success=False)]
-    [one] = evidence.reconciled()["disagreements"]
+    [one] = evidence.reconcile()["disagreements"]
     assert (one["kind"], one["event"], one["event_at"]) == ("event_without_row", "succeeded", "2026-11-20T16:02:50Z")
 
 
-def test_two_requests_of_one_second_are_two_events(evidence: Evidence) -> None:
+def test_events_with_different_request_times_are_not_duplicates(evidence: Evidence) -> None:
     for number in range(2):
         evidence.rows[number].update(email_message_id="<one@phish.example>", postfix_id=None)
         evidence.rows[number]["action_params"]["client_recipient"] = "user0@corp.example"
-        asked = f"2026-11-20T16:02:3{number}Z"
-        evidence.events[number] = event(0, MessageID="<one@phish.example>", RequestedAt=asked)
-    result = evidence.reconciled()
+        requested_at = f"2026-11-20T16:02:3{number}Z"
+        evidence.events[number] = event(0, MessageID="<one@phish.example>", RequestedAt=requested_at)
+    result = evidence.reconcile()
     assert (result["agrees"], result["events"]["duplicates"]) == (True, 0)
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_rows_that_contradict_each_other_are_said_to(order: int, evidence: Evidence) -> None:
+def test_contradictory_duplicate_rows_are_warned_about(order: int, evidence: Evidence) -> None:
     evidence.rows[:1] = [evidence.rows[0], {**evidence.rows[0], "status": "FAILED"}][::order]
-    result = evidence.reconciled()
+    result = evidence.reconcile()
     assert (result["rows"]["duplicates"], result["rows"]["changed"]) == (1, 1)
     assert any("1 row came again with other content" in warning for warning in result["warnings"])
 
@@ -548,23 +544,23 @@ def test_rows_that_contradict_each_other_are_said_to(order: int, evidence: Evide
 @pytest.mark.parametrize(
     ("address", "recipient"), [("josé@corp.example", "jose\u0301@corp.example"), ("A@corp.example", "a@CORP.example")]
 )
-def test_one_address_written_in_two_ways_is_one(address: str, recipient: str, evidence: Evidence) -> None:
+def test_two_spellings_of_an_address_match(address: str, recipient: str, evidence: Evidence) -> None:
     evidence.rows[1]["action_params"]["client_recipient"] = address
     evidence.events[1]["Recipient"] = recipient
-    assert evidence.reconciled()["agrees"]
+    assert evidence.reconcile()["agrees"]
 
 
 @pytest.mark.parametrize(("name", "other"), [("strasse", "straße"), ("4Abc", "4aBC")])
-def test_what_is_not_the_same_is_not_taken_for_it(name: str, other: str, evidence: Evidence) -> None:
+def test_different_identifiers_do_not_match(name: str, other: str, evidence: Evidence) -> None:
     if name.startswith("4"):
         evidence.rows[1]["postfix_id"], evidence.events[1]["PostfixID"] = name, other
     else:
         evidence.rows[1]["action_params"]["client_recipient"] = f"{name}@corp.example"
         evidence.events[1]["Recipient"] = f"{other}@corp.example"
-    assert evidence.reconciled()["by_kind"] == {"completed_without_event": 1, "event_without_row": 1}
+    assert evidence.reconcile()["by_kind"] == {"completed_without_event": 1, "event_without_row": 1}
 
 
-def test_the_time_for_a_mail_bomb_with_one_message_id_is_linear(evidence: Evidence) -> None:
+def test_a_mail_bomb_with_one_message_id_takes_linear_time(evidence: Evidence) -> None:
     def calls(number: int) -> int:
         evidence.rows = [row(0, message_id=f"row-{n}", postfix_id=f"4p{n}") for n in range(number)]
         evidence.events = [event(0, CompletedAt=1795190560_000_000 + n) for n in range(number)]
@@ -573,30 +569,30 @@ def test_the_time_for_a_mail_bomb_with_one_message_id_is_linear(evidence: Eviden
         assert profile.runcall(reconcile_job.run, params)["agrees"]
         return sum(entry.callcount for entry in profile.getstats())
 
-    # Four times the messages: sixteen times the calls, if each row were compared with each event.
+    # If each row were compared with each event, four times the messages would need 16 times the calls.
     assert calls(2000) < 6 * calls(500)
 
 
-# Late, and left open
+# Missing and late events
 
 
-def test_a_success_without_an_event_says_how_far_the_files_reach(evidence: Evidence) -> None:
+def test_a_missing_event_is_reported_with_the_time_range_of_the_files(evidence: Evidence) -> None:
     del evidence.events[2]
-    [warning] = evidence.reconciled()["warnings"]
+    [warning] = evidence.reconcile()["warnings"]
     assert "Logpush delivers late" in warning
     assert "2026-11-20T16:02:40Z" in warning
     assert "2026-11-20T16:03:00Z" in warning
 
 
-def test_files_of_another_time_are_asked_about(evidence: Evidence) -> None:
+def test_files_of_another_time_are_warned_about(evidence: Evidence) -> None:
     evidence.events = []
-    result = evidence.reconciled()
+    result = evidence.reconcile()
     assert result["by_kind"] == {"completed_without_event": 3}
     assert any("of its account and its time" in warning for warning in result["warnings"])
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "one_event"),
     [
         ({"completed_at": None}, "completed_at is not a valid time"),
         ({"completed_at": "garbage"}, "completed_at is not a valid time"),
@@ -604,37 +600,37 @@ def test_files_of_another_time_are_asked_about(evidence: Evidence) -> None:
         ({"action_params": None, "action_type": "MOVE"}, "names no folder"),
     ],
 )
-def test_a_job_that_does_not_say_when_or_where_is_warned_about(
-    changes: dict[str, Any], said: str, evidence: Evidence
+def test_a_job_without_valid_times_or_folder_is_warned_about(
+    changes: dict[str, Any], one_event: str, evidence: Evidence
 ) -> None:
     evidence.job.update(changes)
-    assert any(said in warning for warning in evidence.reconciled()["warnings"])
+    assert any(one_event in warning for warning in evidence.reconcile()["warnings"])
 
 
-def test_a_job_that_runs_is_said_to(evidence: Evidence) -> None:
+def test_a_running_job_is_warned_about(evidence: Evidence) -> None:
     evidence.job.update(status="PROCESSING", completed_at=None)
-    assert any("has not ended" in warning for warning in evidence.reconciled()["warnings"])
+    assert any("has not ended" in warning for warning in evidence.reconcile()["warnings"])
 
 
-def test_a_job_that_ended_while_its_rows_were_read_is_said_to_have_moved(evidence: Evidence) -> None:
+def test_a_job_that_ends_while_its_rows_are_read_is_warned_about(evidence: Evidence) -> None:
     running = {**evidence.job, "status": "PROCESSING", "completed_at": None, "messages_pending": 1}
-    asked = Scripted(ok(running), ok(evidence.rows), ok([]), ok(evidence.job))
+    requested_at = Scripted(ok(running), ok(evidence.rows), ok([]), ok(evidence.job))
     given = {name: value for name, value in evidence.params().items() if name not in ("job", "rows")}
-    result = reconcile_job.run(given, connected(asked))
+    result = reconcile_job.run(given, connected(requested_at))
     assert result["warnings"] == [
         "the job was PROCESSING when its rows were read: differences may be rows that changed since"
     ]
 
 
-# The list
+# The list of disagreements
 
 
 @pytest.mark.parametrize("row_format", ["ndjson", "csv"])
-def test_a_file_holds_every_disagreement_and_its_hash_is_true(row_format: str, evidence: Evidence) -> None:
+def test_the_file_has_every_disagreement_and_the_right_hash(row_format: str, evidence: Evidence) -> None:
     evidence.rows[0]["email_message_id"] = "=HYPERLINK(1)\u202e\r\n"
     evidence.events = []
     path = evidence.folder / "differences"
-    result = evidence.reconciled(destination=str(path), format=row_format)
+    result = evidence.reconcile(destination=str(path), format=row_format)
     [file] = result["files"]
     assert (file["sha256"], file["bytes"]) == (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_size)
     assert (result["disagreements"], file["rows"], result["without_event"]) == (None, 3, 3)
@@ -652,46 +648,46 @@ def test_a_file_holds_every_disagreement_and_its_hash_is_true(row_format: str, e
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_list_that_does_not_fit_is_refused_with_its_numbers_and_never_cut(evidence: Evidence) -> None:
+def test_an_inline_list_over_its_limit_is_refused_with_the_counts(evidence: Evidence) -> None:
     evidence.events = []
-    size = len(json.dumps(evidence.reconciled()["disagreements"]))
+    size = len(json.dumps(evidence.reconcile()["disagreements"]))
     with pytest.raises(InlineTooLarge, match=r"3 disagreements \(3 completed_without_event\)"):
-        evidence.reconciled(inline_limit_bytes=size - 1)
-    assert len(evidence.reconciled(inline_limit_bytes=size)["disagreements"]) == 3
+        evidence.reconcile(inline_limit_bytes=size - 1)
+    assert len(evidence.reconcile(inline_limit_bytes=size)["disagreements"]) == 3
 
 
-def test_a_file_that_is_there_is_evidence_until_told_otherwise(evidence: Evidence) -> None:
+def test_an_existing_file_is_replaced_only_with_overwrite(evidence: Evidence) -> None:
     path = evidence.folder / "differences"
     path.write_text("old")
     with pytest.raises(ParameterError, match="may be evidence"):
-        evidence.reconciled(destination=str(path))
+        evidence.reconcile(destination=str(path))
     assert path.read_text() == "old"
-    evidence.reconciled(destination=str(path), overwrite=True)
+    evidence.reconcile(destination=str(path), overwrite=True)
     assert path.read_text() == ""
 
 
 @pytest.mark.parametrize("read", ["rows", "events"])
-def test_what_is_read_is_never_replaced(read: str, evidence: Evidence) -> None:
+def test_an_input_file_is_never_replaced(read: str, evidence: Evidence) -> None:
     path = evidence.params()[read]
     path = path if isinstance(path, str) else path[0]
     before = Path(path).read_bytes()
     with pytest.raises(ParameterError, match="is one of the files to compare"):
-        evidence.reconciled(destination=path, overwrite=True)
+        evidence.reconcile(destination=path, overwrite=True)
     assert Path(path).read_bytes() == before
 
 
 def test_a_refusal_leaves_no_file(evidence: Evidence) -> None:
     evidence.events.append({"Operation": 5})
     with pytest.raises(ParameterError):
-        evidence.reconciled(destination=str(evidence.folder / "differences"))
+        evidence.reconcile(destination=str(evidence.folder / "differences"))
     assert not list(evidence.folder.glob("differences*"))
 
 
-# What is in the files
+# Input files
 
 
-def bad(line: bytes, evidence: Evidence, parameter: str) -> str:
-    """The problem that is told where this is the second line of the file."""
+def problem_with(line: bytes, evidence: Evidence, parameter: str) -> str:
+    """Return the problem reported for a file with this second line."""
     params = evidence.params()
     path = Path(params["rows"] if parameter == "rows" else params["events"][0])
     first, *others = path.read_bytes().splitlines(keepends=True)
@@ -726,8 +722,8 @@ def bad(line: bytes, evidence: Evidence, parameter: str) -> str:
     ],
     ids=lambda line: line[:30],
 )
-def test_a_line_that_is_none_is_named_with_its_number(line: bytes, parameter: str, evidence: Evidence) -> None:
-    message = bad(line, evidence, parameter)
+def test_an_invalid_line_is_reported_with_its_number(line: bytes, parameter: str, evidence: Evidence) -> None:
+    message = problem_with(line, evidence, parameter)
     assert message.startswith("line 2")
     assert len(message) < 300
 
@@ -736,35 +732,33 @@ def test_a_line_that_is_none_is_named_with_its_number(line: bytes, parameter: st
 @pytest.mark.parametrize(
     "value", ["yesterday", "2026-13-01T00:00:00Z", -5, 0, 10**30, "9" * 400, "2026-11-20T16:02:40"]
 )
-def test_a_time_that_is_none_is_named(name: str, value: Any, evidence: Evidence) -> None:
+def test_an_invalid_time_is_reported_with_its_line(name: str, value: Any, evidence: Evidence) -> None:
     line = json.dumps(event(1, **{name: value})).encode()
-    assert "line 2" in bad(line, evidence, "events")
+    assert "line 2" in problem_with(line, evidence, "events")
 
 
-def test_a_line_without_end_does_not_fill_the_memory(evidence: Evidence, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_over_the_length_limit_is_refused(evidence: Evidence, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("remediation.exports.files.line_file.LONGEST_LINE_BYTES", 1000)
-    assert "line 2 is longer than 1000 bytes" in bad(b'{"x": "' + b"x" * 5000 + b'"}', evidence, "events")
+    assert "line 2 is longer than 1000 bytes" in problem_with(b'{"x": "' + b"x" * 5000 + b'"}', evidence, "events")
 
 
-def test_rows_of_another_kind_of_job_are_refused(evidence: Evidence) -> None:
-    assert "is of a 'RELEASE' job" in bad(json.dumps(row(8, action_type="RELEASE")).encode(), evidence, "rows")
+def test_rows_of_another_type_of_job_are_refused(evidence: Evidence) -> None:
+    assert "is of a 'RELEASE' job" in problem_with(json.dumps(row(8, action_type="RELEASE")).encode(), evidence, "rows")
 
 
-def test_a_message_id_that_looks_like_a_pseudonym_refuses_nothing(evidence: Evidence) -> None:
-    written = "<m-0123456789abcdef0123@message-id.invalid>"
-    evidence.rows[1]["email_message_id"] = evidence.events[1]["MessageID"] = written
-    assert evidence.reconciled()["agrees"]
+def test_a_message_id_that_looks_like_a_pseudonym_is_accepted(evidence: Evidence) -> None:
+    write = "<m-0123456789abcdef0123@message-id.invalid>"
+    evidence.rows[1]["email_message_id"] = evidence.events[1]["MessageID"] = write
+    assert evidence.reconcile()["agrees"]
 
 
 @pytest.mark.parametrize("status", ["", "x" * 65, "COMPLETED\n"])
-def test_a_status_that_is_none_is_named(status: str, evidence: Evidence) -> None:
-    assert "unknown status" in bad(json.dumps(row(8, status)).encode(), evidence, "rows")
+def test_an_invalid_status_is_reported(status: str, evidence: Evidence) -> None:
+    assert "unknown status" in problem_with(json.dumps(row(8, status)).encode(), evidence, "rows")
 
 
 @pytest.mark.parametrize("name", ["MessageID", "Destination", "RequestedBy", "Status"])
-def test_texts_without_end_do_not_fill_the_memory(
-    name: str, evidence: Evidence, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_long_texts_do_not_fill_the_memory(name: str, evidence: Evidence, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparison, "BATCH_LETTERS", 200_000)
     evidence.events += [{**event(n), name: f"{n}" + "x" * 40_000} for n in range(10, 110)]
     params = evidence.params(destination=str(evidence.folder / "list"))
@@ -772,15 +766,13 @@ def test_texts_without_end_do_not_fill_the_memory(
     tracemalloc.start()
     try:
         reconcile_job.run(params)
-        # Less than the texts together.
+        # Less than the total size of the texts.
         assert tracemalloc.get_traced_memory()[1] < 4_000_000
     finally:
         tracemalloc.stop()
 
 
-def test_rows_without_names_are_refused_because_events_have_them(
-    sandbox: RunningSandbox, connect: Connect, tmp_path: Path
-) -> None:
+def test_pseudonymized_rows_are_refused(sandbox: RunningSandbox, connect: Connect, tmp_path: Path) -> None:
     api = connect(sandbox, pseudonym_key=PSEUDONYM_KEY)
     job_id, rows = finished_job(api), str(tmp_path / "rows")
     export_job_messages.run({"job_id": job_id, "destination": rows, "pseudonymize": True}, api)
@@ -789,17 +781,17 @@ def test_rows_without_names_are_refused_because_events_have_them(
 
 
 @pytest.mark.parametrize("parameter", ["rows", "events"])
-def test_a_compressed_file_is_read_as_logpush_delivers_it(parameter: str, evidence: Evidence) -> None:
+def test_a_gzip_file_from_logpush_is_read(parameter: str, evidence: Evidence) -> None:
     params = evidence.params()
     path = Path(params["rows"] if parameter == "rows" else params["events"][0])
-    # Two members, as two batches that were put together.
+    # Two gzip members, like two concatenated batches.
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(gzip.compress(lines[0]) + gzip.compress(b"".join(lines[1:])))
     assert reconcile_job.run(params)["agrees"]
 
 
 @pytest.mark.parametrize("cut", [5, 12, -12, -3])
-def test_a_compressed_file_that_is_cut_off_is_refused(cut: int, evidence: Evidence) -> None:
+def test_a_truncated_gzip_file_is_refused(cut: int, evidence: Evidence) -> None:
     params = evidence.params()
     path = Path(params["events"][0])
     path.write_bytes(gzip.compress(path.read_bytes())[:cut])
@@ -807,7 +799,7 @@ def test_a_compressed_file_that_is_cut_off_is_refused(cut: int, evidence: Eviden
         reconcile_job.run(params)
 
 
-def test_a_compressed_file_that_is_damaged_is_refused(evidence: Evidence) -> None:
+def test_a_damaged_gzip_file_is_refused(evidence: Evidence) -> None:
     params = evidence.params()
     path = Path(params["events"][0])
     data = bytearray(gzip.compress(path.read_bytes()))
@@ -819,26 +811,26 @@ def test_a_compressed_file_that_is_damaged_is_refused(evidence: Evidence) -> Non
 
 
 @pytest.mark.parametrize("path", ["/nowhere/x", "/", "/dev/zero", "a\0b"])
-def test_what_is_no_readable_file_is_refused(path: str, evidence: Evidence) -> None:
+def test_an_unreadable_file_is_refused(path: str, evidence: Evidence) -> None:
     for parameter in ({"rows": path}, {"events": [path]}):
         with pytest.raises(ParameterError, match="can't be read"):
             reconcile_job.run({**evidence.params(), **parameter})
 
 
-def test_one_file_needs_no_list(evidence: Evidence) -> None:
+def test_one_events_file_needs_no_list(evidence: Evidence) -> None:
     params = evidence.params()
     assert reconcile_job.run({**params, "events": params["events"][0]})["agrees"]
 
 
 @pytest.mark.parametrize("events", [[], "", [""], None, {}, [5]])
-def test_no_file_is_no_evidence(events: Any, evidence: Evidence) -> None:
+def test_missing_events_files_are_refused(events: Any, evidence: Evidence) -> None:
     with pytest.raises(ParameterError, match="/events"):
         reconcile_job.run({**evidence.params(), "events": events})
 
 
-def test_an_empty_file_of_events_contradicts_nothing(evidence: Evidence) -> None:
+def test_an_empty_events_file_leaves_rows_without_event(evidence: Evidence) -> None:
     evidence.events = []
-    assert evidence.reconciled()["without_event"] == 3
+    assert evidence.reconcile()["without_event"] == 3
 
 
 # The job
@@ -848,32 +840,32 @@ def test_an_empty_file_of_events_contradicts_nothing(evidence: Evidence) -> None
     "document",
     [{}, {"job_id": JOB_ID}, job(job_id="8d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b1d"), job(total_messages_discovered="many")],
 )
-def test_a_document_that_is_not_this_job_is_refused(document: dict[str, Any], evidence: Evidence) -> None:
+def test_an_invalid_or_different_job_document_is_refused(document: dict[str, Any], evidence: Evidence) -> None:
     with pytest.raises(ParameterError, match="/job"):
-        evidence.reconciled(job=document)
+        evidence.reconcile(job=document)
 
 
 def test_a_job_with_an_unknown_action_is_refused(evidence: Evidence) -> None:
     evidence.job["action_type"] = "TRANSLATE"
     with pytest.raises(ParameterError, match="neither a MOVE nor a RELEASE"):
-        evidence.reconciled()
+        evidence.reconcile()
 
 
-def test_with_a_job_and_rows_no_call_is_made_and_no_token_is_needed(
+def test_a_job_document_and_rows_need_no_call_and_no_token(
     sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
 ) -> None:
     job_id, rows = finished_job(api), str(tmp_path / "rows")
     export_job_messages.run({"job_id": job_id, "destination": rows}, api)
     document = get_job.run({"job_id": job_id}, api)["job"]
-    events = delivered(sandbox, tmp_path / "events")
+    events = write_events(sandbox, tmp_path / "events")
     calls = dict(sandbox.state.calls)
-    # No connection is handed over, and the environment has none.
+    # No connection is passed and the environment has none.
     result = reconcile_job.run({"job_id": job_id, "job": document, "rows": rows, "events": [events]})
     assert result["agrees"]
     assert dict(sandbox.state.calls) == calls
 
 
-def test_rows_of_the_api_that_are_none_are_an_unexpected_answer(evidence: Evidence) -> None:
+def test_invalid_rows_from_the_api_are_an_unexpected_answer(evidence: Evidence) -> None:
     listed = [{**row(1), "action_params": {"client_recipient": 5}}]
     listing = Listing(1, lambda number: listed if number == 1 else [])
     with pytest.raises(UnexpectedAnswer, match="a message of the job"):
@@ -912,7 +904,7 @@ VALUES = st.one_of(
 
 @given(data=st.data())
 @settings(max_examples=60, suppress_health_check=list(HealthCheck))
-def test_any_value_in_any_field_gives_a_result_or_names_the_line(data: st.DataObject, tmp_path_factory: Any) -> None:
+def test_any_value_in_any_field_gives_a_result_or_a_line_number(data: st.DataObject, tmp_path_factory: Any) -> None:
     document = job(status="COMPLETED", completed_at="2026-11-20T16:03:00Z", total_messages_discovered=2,
                    messages_successful=2)  # fmt: skip
     evidence = Evidence(tmp_path_factory.mktemp("any"), document, [row(0), row(1)], [event(0), event(1)])
@@ -920,7 +912,7 @@ def test_any_value_in_any_field_gives_a_result_or_names_the_line(data: st.DataOb
     name = data.draw(st.sampled_from(sorted(records[1])))
     records[1][name] = data.draw(VALUES)
     try:
-        result = evidence.reconciled()
+        result = evidence.reconcile()
     except ParameterError as error:
         assert "line 2" in error.message
         return
@@ -939,28 +931,28 @@ def test_the_order_of_rows_and_events_does_not_matter(data: st.DataObject, tmp_p
     ]
     document = job(status="COMPLETED", completed_at="2026-11-20T16:03:00Z", total_messages_discovered=5)
     evidence = Evidence(tmp_path_factory.mktemp("order"), document, rows, events)
-    first = evidence.reconciled()
+    first = evidence.reconcile()
     evidence.rows, evidence.events = data.draw(st.permutations(rows)), data.draw(st.permutations(events))
-    second = evidence.reconciled()
+    second = evidence.reconcile()
     assert kinds(first) == kinds(second)
     assert first["events"] == second["events"]
-    # A row without a disagreement has its event.
+    # A row without a disagreement has an event.
     named = {one["message_id"] for one in first["disagreements"]}
-    succeeded = {said["Recipient"] for said in events if said["Success"]}
+    succeeded = {one_event["Recipient"] for one_event in events if one_event["Success"]}
     for one in rows:
         has_event = one["action_params"]["client_recipient"] in succeeded
         assert (one["message_id"] in named) == ((one["status"] == "COMPLETED") != has_event)
 
 
-def test_the_test_record_of_logpush_is_counted_and_told_and_nothing_else_is_left_out(evidence: Evidence) -> None:
-    plain = evidence.reconciled()
+def test_only_the_test_record_of_logpush_is_ignored_with_a_warning(evidence: Evidence) -> None:
+    plain = evidence.reconcile()
     tests, events = evidence.folder / "test.txt.gz", evidence.params()["events"]
     tests.write_bytes(gzip.compress(b'{"content":"tests"}'))
-    result = evidence.reconciled(events=[*events, str(tests)])
+    result = evidence.reconcile(events=[*events, str(tests)])
     assert (result["events"]["test_records"], plain["events"]["test_records"]) == (1, 0)
     assert {**result["events"], "test_records": 0} == plain["events"]
     assert "Logpush's own test records were ignored: 1" in result["warnings"]
     for other in (b'{"content":"test"}', b'{"content":"tests","Operation":"move"}', b'["tests"]', b"test"):
         tests.write_bytes(other)
         with pytest.raises(ParameterError):
-            evidence.reconciled(events=[*events, str(tests)])
+            evidence.reconcile(events=[*events, str(tests)])

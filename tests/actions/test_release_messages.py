@@ -1,4 +1,4 @@
-"""Releasing messages that are named one by one: what is malicious, or may be, stays held."""
+"""release-messages releases named messages; malicious or unknown ones stay in quarantine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def sandbox(start_sandbox: Callable[..., RunningSandbox]) -> RunningSandbox:
     return start_sandbox(messages=60, **SMOOTH)
 
 
-def held(sandbox: RunningSandbox, *recipients: str, **fields: Any) -> str:
+def quarantined(sandbox: RunningSandbox, *recipients: str, **fields: Any) -> str:
     return delivered(sandbox, *(recipients or (A,)), **{"status": "quarantined", "disposition": "SPAM", **fields})
 
 
@@ -32,14 +32,14 @@ def release(api: EmailSecurity, **params: Any) -> dict[str, Any]:
     return release_messages.run(params, api)
 
 
-def exported(path: Path, *messages: dict[str, Any]) -> str:
+def write_export(path: Path, *messages: dict[str, Any]) -> str:
     rows = [{"message_id": ROW_ID, "status": "FAILED", "action_type": "RELEASE", "message": one} for one in messages]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return str(path)
 
 
 def test_a_held_message_is_released_for_every_recipient(sandbox: RunningSandbox, api: EmailSecurity) -> None:
-    one = held(sandbox, A, B)
+    one = quarantined(sandbox, A, B)
     result = release(api, ids=[one])
     assert (result["action"], result["destination"], result["succeeded"], result["done"]) == ("RELEASE", None, 1, True)
     assert sorted((row["id"], row["recipient"], row["status"]) for row in result["results"]) == [
@@ -49,22 +49,24 @@ def test_a_held_message_is_released_for_every_recipient(sandbox: RunningSandbox,
 
 
 def test_a_repeat_sends_nothing(sandbox: RunningSandbox, api: EmailSecurity) -> None:
-    one = held(sandbox)
+    one = quarantined(sandbox)
     release(api, ids=[one])
     result = release(api, ids=[one])
     assert (result["already"], result["succeeded"], result["done"]) == (1, 0, True)
     assert sent(sandbox) == [[one]]
 
 
-def test_what_was_never_held_is_told_as_failed(sandbox: RunningSandbox, api: EmailSecurity) -> None:
+def test_a_message_that_was_not_held_fails(sandbox: RunningSandbox, api: EmailSecurity) -> None:
     one = delivered(sandbox, A, disposition="SPAM")
     result = release(api, ids=[one])
     assert (result["failed"], result["results"][0]["status"]) == (1, "failed")
 
 
 @pytest.mark.parametrize("verdict", ["MALICIOUS", "MALICIOUS-BEC"])
-def test_one_malicious_message_refuses_the_whole(sandbox: RunningSandbox, api: EmailSecurity, verdict: str) -> None:
-    ids = [held(sandbox), held(sandbox, B, number=300, disposition=verdict)]
+def test_one_malicious_message_refuses_the_whole_call(
+    sandbox: RunningSandbox, api: EmailSecurity, verdict: str
+) -> None:
+    ids = [quarantined(sandbox), quarantined(sandbox, B, number=300, disposition=verdict)]
     with pytest.raises(MaliciousRelease, match=ids[1]) as caught:
         release(api, ids=ids)
     assert caught.value.exit_code == 3
@@ -72,8 +74,8 @@ def test_one_malicious_message_refuses_the_whole(sandbox: RunningSandbox, api: E
     assert release(api, ids=ids, allow_malicious=True)["succeeded"] == 2
 
 
-def test_a_verdict_that_cannot_be_found_out_counts_as_malicious(sandbox: RunningSandbox, api: EmailSecurity) -> None:
-    one = held(sandbox)
+def test_an_unknown_verdict_counts_as_malicious(sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    one = quarantined(sandbox)
     for unknown in ("no-time-in-it", "4AAAAAAAAAAAAAA-2026-11-20T15:00:00-00999999"):
         with pytest.raises(MaliciousRelease, match="no known verdict, which counts as malicious"):
             release(api, ids=[one, unknown])
@@ -85,21 +87,21 @@ def test_a_verdict_that_cannot_be_found_out_counts_as_malicious(sandbox: Running
 
 
 @pytest.mark.parametrize("skip_done", [False, None])
-def test_the_verdict_of_a_file_is_not_believed_whether_or_not_somebody_looks_first(
+def test_the_verdict_in_an_export_file_is_ignored_for_any_skip_done(
     sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path, skip_done: bool | None
 ) -> None:
-    one = held(sandbox, disposition="MALICIOUS")
+    one = quarantined(sandbox, disposition="MALICIOUS")
     with pytest.raises(MaliciousRelease):
-        release(api, export=exported(tmp_path / "a", {"id": one, "final_disposition": "SPAM"}), skip_done=skip_done)
+        release(api, export=write_export(tmp_path / "a", {"id": one, "final_disposition": "SPAM"}), skip_done=skip_done)
     assert sandbox.state.truth()["effects"] == []
 
 
-def test_the_services_own_verdict_goes_before_that_of_a_file(
+def test_the_verdict_of_the_service_overrides_that_of_an_export(
     sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
 ) -> None:
-    one = held(sandbox, disposition="MALICIOUS")
+    one = quarantined(sandbox, disposition="MALICIOUS")
     with pytest.raises(MaliciousRelease):
-        release(api, export=exported(tmp_path / "a", {"id": one, "final_disposition": "SPAM"}))
+        release(api, export=write_export(tmp_path / "a", {"id": one, "final_disposition": "SPAM"}))
     assert sandbox.state.truth()["effects"] == []
 
 
@@ -107,23 +109,23 @@ def test_the_services_own_verdict_goes_before_that_of_a_file(
     {"kind": "drop_after"}, {"kind": "truncate"}, {"kind": "cut_json"}, {"kind": "html", "applied": True},
     {"kind": "success_false", "applied": True},
 ])  # fmt: skip
-def test_a_lost_answer_is_looked_up_and_nothing_is_sent_twice(
+def test_a_lost_answer_is_checked_and_nothing_is_sent_twice(
     sandbox: RunningSandbox, api: EmailSecurity, fault: dict[str, Any]
 ) -> None:
-    ids = [held(sandbox), held(sandbox, B, number=400)]
+    ids = [quarantined(sandbox), quarantined(sandbox, B, number=400)]
     sandbox.state.faults.add("releaseMessages", **fault)
     assert release(api, ids=ids)["succeeded"] == 2
     assert sent(sandbox) == [ids]
 
 
-def test_a_release_that_took_no_effect_is_sent_once_more(sandbox: RunningSandbox, api: EmailSecurity) -> None:
-    one = held(sandbox)
+def test_a_release_without_effect_is_sent_again(sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    one = quarantined(sandbox)
     sandbox.state.faults.add("releaseMessages", "drop_before")
     assert release(api, ids=[one])["succeeded"] == 1
 
 
-def test_where_nothing_shows_whether_it_was_released_it_says_so(sandbox: RunningSandbox, api: EmailSecurity) -> None:
-    one = held(sandbox)
+def test_an_unknown_outcome_of_a_release_is_reported(sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    one = quarantined(sandbox)
     sandbox.state.faults.add("releaseMessages", "drop_after")
     for operation in ("searchMessages", "getMessage"):
         sandbox.state.faults.add(operation, "rewrite", remove=["post_delivery_operations"], times=None)
@@ -134,7 +136,7 @@ def test_where_nothing_shows_whether_it_was_released_it_says_so(sandbox: Running
 
 
 def test_a_dry_run_releases_nothing(sandbox: RunningSandbox, api: EmailSecurity) -> None:
-    result = release(api, ids=[held(sandbox)], dry_run=True)
+    result = release(api, ids=[quarantined(sandbox)], dry_run=True)
     assert (result["not_sent"], result["done"], result["results"]) == (1, False, [])
     assert sandbox.state.truth()["effects"] == []
 

@@ -1,4 +1,4 @@
-"""render-report: the file it writes, and the summary it hands to a chat or a ticket."""
+"""render-report: its file, and the summary for a chat or a ticket."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from actions import render_report
 from actions.shapes.example_job import JOB_ID, example_job
 
 
-def test_a_summary_is_in_the_file_and_in_the_result(tmp_path: Path) -> None:
+def test_a_summary_is_written_and_returned(tmp_path: Path) -> None:
     path = tmp_path / "case.txt"
     alert = {"sender": "<!here> billing@evil.example", "subject": "[pay](https://evil.example) @channel"}
     result = render_report.run(
@@ -25,13 +25,19 @@ def test_a_summary_is_in_the_file_and_in_the_result(tmp_path: Path) -> None:
     assert not any(active in result["text"] for active in ("<!here>", "](", "https://", "@channel", "evil.example"))
 
 
-def test_a_report_for_reading_is_in_its_file_alone(tmp_path: Path) -> None:
+def test_an_html_report_is_only_in_its_file(tmp_path: Path) -> None:
     result = render_report.run({"destination": str(tmp_path / "case.html"), "job": example_job()})
     assert result["text"] is None
 
 
 @pytest.mark.parametrize("outcome", ["succeeded", None])
-def test_a_whole_result_gives_the_report_of_its_job(outcome: str | None, tmp_path: Path) -> None:
-    job, place = example_job(), {"destination": str(tmp_path / "case.md"), "format": "summary", "outcome": outcome}
-    given = {"job_id": job["job_id"], "status": job["status"], "ended": True, "job": job}
-    assert render_report.run({**place, "job": given})["text"] == render_report.run({**place, "job": job})["text"]
+def test_a_result_with_a_job_gives_the_report_of_that_job(outcome: str | None, tmp_path: Path) -> None:
+    job, file_params = (
+        example_job(),
+        {"destination": str(tmp_path / "case.md"), "format": "summary", "outcome": outcome},
+    )
+    result = {"job_id": job["job_id"], "status": job["status"], "ended": True, "job": job}
+    assert (
+        render_report.run({**file_params, "job": result})["text"]
+        == render_report.run({**file_params, "job": job})["text"]
+    )

@@ -1,4 +1,4 @@
-"""Moving back what a job has moved: a dry run unless told, to Inbox, never what was purged."""
+"""restore-messages moves messages of a job back to Inbox: a dry run by default, and never purged messages."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ def export(tmp_path: Path) -> Path:
 
 
 def restore(api: EmailSecurity, export: Path, **params: Any) -> dict[str, Any]:
-    # What a purge has moved is malicious mail: to bring it back is allowed on purpose.
+    # The moved mail is malicious, so the tests allow its return.
     return restore_messages.run({"export": str(export), "allow_malicious": True, **params}, api)
 
 
-def changed(export: Path, change: Callable[[list[dict[str, Any]]], Any]) -> Path:
+def edit_rows(export: Path, change: Callable[[list[dict[str, Any]]], Any]) -> Path:
     rows = [json.loads(line) for line in export.read_text().splitlines()]
     change(rows)
     export.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return export
 
 
-def test_unless_told_it_shows_what_would_be_moved_and_changes_nothing(
+def test_the_default_is_a_dry_run_that_changes_nothing(
     sandbox: RunningSandbox, api: EmailSecurity, export: Path
 ) -> None:
     exported = moved_by_job(api, export)
@@ -54,7 +54,7 @@ def test_unless_told_it_shows_what_would_be_moved_and_changes_nothing(
     assert len(result["plan_hash"]) == 64
 
 
-def test_a_dry_run_speaks_of_malicious_messages_once(api: EmailSecurity, export: Path) -> None:
+def test_a_dry_run_mentions_malicious_messages_once(api: EmailSecurity, export: Path) -> None:
     moved_by_job(api, export)
     refused = restore(api, export, allow_malicious=False)
     assert [refusal["type"] for refusal in refused["refusals"]] == ["MaliciousRelease"]
@@ -64,7 +64,7 @@ def test_a_dry_run_speaks_of_malicious_messages_once(api: EmailSecurity, export:
     assert sum("MALICIOUS" in warning for warning in allowed["warnings"]) == 1
 
 
-def test_what_was_moved_comes_back_to_inbox_and_it_says_that_the_folder_before_is_not_known(
+def test_messages_are_restored_to_inbox_with_a_warning_about_the_original_folder(
     sandbox: RunningSandbox, api: EmailSecurity, export: Path
 ) -> None:
     moved_by_job(api, export)
@@ -77,13 +77,13 @@ def test_what_was_moved_comes_back_to_inbox_and_it_says_that_the_folder_before_i
     assert sum("verdict MALICIOUS" in warning for warning in result["warnings"]) == 1
     assert result["plan_hash"] == dry["plan_hash"]
     again = restore(api, export, dry_run=False)
-    # Of a message in several mailboxes the log does not say whose copy is back: it is moved to Inbox once more.
+    # The log does not name the mailbox of a restored copy, so messages in several mailboxes are moved again.
     shared = [message.id for message in campaign(api) if message.copies > 1 and message.id in folders(sandbox)]
     assert (again["already"], again["succeeded"]) == (result["messages"] - len(shared), len(shared))
     assert sent(sandbox)[1:] == [shared]
 
 
-def test_a_lost_answer_that_moved_everything_leaves_open_what_lies_in_several_mailboxes(
+def test_a_lost_answer_leaves_messages_in_several_mailboxes_unknown(
     sandbox: RunningSandbox, api: EmailSecurity, export: Path
 ) -> None:
     moved_by_job(api, export)
@@ -96,7 +96,7 @@ def test_a_lost_answer_that_moved_everything_leaves_open_what_lies_in_several_ma
     assert restore(api, export, dry_run=False)["done"]
 
 
-def test_a_lost_answer_that_moved_nothing_leaves_nothing_out(
+def test_a_lost_request_is_sent_again_for_all_messages(
     sandbox: RunningSandbox, api: EmailSecurity, export: Path
 ) -> None:
     moved_by_job(api, export)
@@ -107,9 +107,9 @@ def test_a_lost_answer_that_moved_nothing_leaves_nothing_out(
     assert len(sent(sandbox)) == 1
 
 
-def test_one_purged_row_refuses_the_whole(sandbox: RunningSandbox, api: EmailSecurity, export: Path) -> None:
+def test_one_purged_row_refuses_the_whole_call(sandbox: RunningSandbox, api: EmailSecurity, export: Path) -> None:
     moved_by_job(api, export)
-    completed = changed(
+    completed = edit_rows(
         export, lambda rows: next(r for r in rows if r["status"] == "COMPLETED")["action_params"].update(
             destination="RecoverableItemsPurges"
         )
@@ -121,15 +121,15 @@ def test_one_purged_row_refuses_the_whole(sandbox: RunningSandbox, api: EmailSec
     assert sent(sandbox) == []
 
 
-def test_a_purge_that_failed_refuses_nothing(sandbox: RunningSandbox, api: EmailSecurity, export: Path) -> None:
+def test_a_failed_purge_does_not_prevent_a_restore(sandbox: RunningSandbox, api: EmailSecurity, export: Path) -> None:
     moved_by_job(api, export)
-    changed(
+    edit_rows(
         export, lambda rows: rows[0].update(status="FAILED", action_params={"destination": "RecoverableItemsPurges"})
     )
     assert restore(api, export, dry_run=False)["succeeded"] > 0
 
 
-def test_what_was_moved_to_the_deletions_folder_is_warned_about(api: EmailSecurity, export: Path) -> None:
+def test_a_restore_from_the_deletions_folder_is_warned_about(api: EmailSecurity, export: Path) -> None:
     moved_by_job(api, export, destination="RecoverableItemsDeletions", allow_irreversible=True)
     result = restore(api, export)
     assert list(result["by_destination"]) == ["RecoverableItemsDeletions"]
@@ -138,57 +138,55 @@ def test_what_was_moved_to_the_deletions_folder_is_warned_about(api: EmailSecuri
 
 def test_rows_of_a_release_job_are_refused(sandbox: RunningSandbox, api: EmailSecurity, export: Path) -> None:
     moved_by_job(api, export)
-    changed(export, lambda rows: rows[0].update(status="COMPLETED", action_type="RELEASE"))
+    edit_rows(export, lambda rows: rows[0].update(status="COMPLETED", action_type="RELEASE"))
     with pytest.raises(ParameterError, match="is of a RELEASE job") as caught:
         restore(api, export, dry_run=False)
     assert caught.value.problems[0]["pointer"] == "/export"
     assert sent(sandbox) == []
 
 
-def test_an_export_of_a_real_release_job_restores_nothing(
-    sandbox: RunningSandbox, api: EmailSecurity, export: Path
-) -> None:
+def test_an_export_of_a_release_job_restores_nothing(sandbox: RunningSandbox, api: EmailSecurity, export: Path) -> None:
     job_id = release_job.run({"search_params": CAMPAIGN, "allow_malicious": True}, api)["job_id"]
     wait_for_job.run({"job_id": job_id}, api)
     EXPORT.run({"job_id": job_id, "destination": str(export)}, api)
-    # None of its rows is COMPLETED: nothing of the campaign was ever held.
+    # None of its rows is COMPLETED, because no message of the campaign was held.
     result = restore(api, export, dry_run=False)
     assert (result["messages"], result["rows"], sent(sandbox)) == (0, 0, [])
 
 
-def test_rows_without_a_message_or_a_folder_are_told(api: EmailSecurity, export: Path) -> None:
+def test_rows_without_a_message_or_a_folder_are_counted(api: EmailSecurity, export: Path) -> None:
     moved_by_job(api, export)
 
-    def take_away(rows: list[dict[str, Any]]) -> None:
+    def remove_fields(rows: list[dict[str, Any]]) -> None:
         completed = [row for row in rows if row["status"] == "COMPLETED"]
         completed[0].update(message=None)
         completed[1].update(action_params=None)
 
-    result = restore(api, changed(export, take_away))
+    result = restore(api, edit_rows(export, remove_fields))
     assert (result["without_id"], len(result["rows_without_id"])) == (1, 1)
     assert result["by_destination"]["(not reported)"] == 1
     assert any("1 row does not name the folder" in warning for warning in result["warnings"])
 
 
-def test_a_folder_that_is_none_is_refused_and_named_without_what_could_harm(
+def test_an_unknown_folder_is_refused_with_a_safe_message(
     sandbox: RunningSandbox, api: EmailSecurity, export: Path
 ) -> None:
     moved_by_job(api, export)
     before = sandbox.state.truth()["effects"]
     for folder in ("\x1b[31m" + "x" * 5000, "recoverableitemspurges"):
 
-        def poison(rows: list[dict[str, Any]], folder: str = folder) -> None:
+        def set_folder(rows: list[dict[str, Any]], folder: str = folder) -> None:
             for row in rows:
                 row["action_params"]["destination"] = folder
 
         with pytest.raises(ParameterError) as caught:
-            restore(api, changed(export, poison), dry_run=False)
+            restore(api, edit_rows(export, set_folder), dry_run=False)
         assert caught.value.message.isprintable()
         assert len(caught.value.message) < 600
     assert sandbox.state.truth()["effects"] == before
 
 
-def test_what_was_purged_after_the_job_is_not_restored_by_the_jobs_export(
+def test_messages_purged_after_the_job_are_not_restored(
     sandbox: RunningSandbox, api: EmailSecurity, export: Path
 ) -> None:
     moved_by_job(api, export)
@@ -200,7 +198,7 @@ def test_what_was_purged_after_the_job_is_not_restored_by_the_jobs_export(
     assert sandbox.state.truth()["effects"] == before
 
 
-def test_a_file_without_a_row_is_no_export(api: EmailSecurity, tmp_path: Path) -> None:
+def test_an_export_without_rows_is_refused(api: EmailSecurity, tmp_path: Path) -> None:
     (tmp_path / "none.ndjson").write_text("")
     with pytest.raises(ParameterError, match="has no row"):
         restore(api, tmp_path / "none.ndjson")

@@ -1,4 +1,4 @@
-"""Results that are kept within a number of bytes: lists are cut from their ends, everything else stays."""
+"""Results are kept within a size limit: lists are cut at their ends, everything else is kept."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ORDER = ("rows", "numbers", "ids")
 
 
 @given(rows=ENTRIES, numbers=OBJECTS, ids=st.lists(st.text(max_size=20)), most=st.integers(0, 4000))
-def test_a_result_fits_and_says_what_was_cut(rows: Any, numbers: Any, ids: Any, most: int) -> None:
+def test_a_result_fits_and_reports_the_cuts(rows: Any, numbers: Any, ids: Any, most: int) -> None:
     document = {"count": len(rows), "rows": rows, "numbers": numbers, "ids": ids, "truncated": {}}
     before = copy.deepcopy(document)
     fit_result(document, most, ORDER, {"ids"})
@@ -41,21 +41,21 @@ def test_a_result_fits_and_says_what_was_cut(rows: Any, numbers: Any, ids: Any, 
         else:
             assert list(kept) == list(before[name])[: len(kept)]
             assert cut[name] == {"kept": len(kept), "total": len(before[name])}
-    # What is needed more is not cut while there is anything else.
+    # A list is cut only after all lists before it are empty.
     names = list(cut)
     assert names == [name for name in ORDER if before[name]][: len(names)]
     assert all(not document[name] for name in names[:-1])
 
 
 @given(entries=ENTRIES, most=st.integers(0, 500))
-def test_the_first_entries_that_fit(entries: Any, most: int) -> None:
+def test_fitting_returns_the_first_entries_that_fit(entries: Any, most: int) -> None:
     kept = fitting(entries, most)
     assert kept == entries[: len(kept)]
     assert not kept or len(json.dumps(kept)) <= most
 
 
 @pytest.mark.parametrize("comment", ["plain", "\N{GRINNING FACE}" * 100, "\u202e\x00" * 50])
-def test_a_list_of_many_jobs_is_cut_from_its_oldest(comment: str) -> None:
+def test_a_long_job_list_loses_its_oldest_jobs(comment: str) -> None:
     jobs = [
         job(job_id=f"{n:08}{JOB_ID[8:]}", comment=comment, created_at=f"2026-11-20T16:{n // 60:02}:{n % 60:02}Z")
         for n in range(900)
@@ -68,7 +68,7 @@ def test_a_list_of_many_jobs_is_cut_from_its_oldest(comment: str) -> None:
     result = list_jobs.run({}, connected(Jobs()))
     assert len(json.dumps(result)) < 200_000
     assert (result["count"], result["truncated"]["jobs"]) == (900, {"kept": len(result["jobs"]), "total": 900})
-    # The newest stay.
+    # The newest jobs are kept.
     assert [found["job_id"][:8] for found in result["jobs"]][:2] == ["00000899", "00000898"]
     whole = list_jobs.run({"max_result_bytes": 50_000_000}, connected(Jobs()))
     assert (len(whole["jobs"]), whole["truncated"]) == (900, {})

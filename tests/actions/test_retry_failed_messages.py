@@ -1,4 +1,4 @@
-"""Trying a job's failed messages again: those alone, when they are due, to where the job moved the others."""
+"""retry-failed-messages retries only the failed messages of a job, when they are due, to the folder of the job."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def retry(api: EmailSecurity, job_id: str, **params: Any) -> dict[str, Any]:
     return retry_failed_messages.run({"job_id": job_id, **params}, api)
 
 
-def failing(sandbox: RunningSandbox, api: EmailSecurity, count: int, **request: Any) -> tuple[str, set[str]]:
-    """A job that has ended, and the messages that it failed for: those of `count` mailboxes that now work again."""
+def run_failing_job(sandbox: RunningSandbox, api: EmailSecurity, count: int, **request: Any) -> tuple[str, set[str]]:
+    """Run a job that fails for `count` mailboxes, which work afterwards. Return its ID and the failed messages."""
     alone = [message for message in campaign(api) if message.copies == 1][:count]
     addresses = {(message.client_recipients or [""])[0] for message in alone}
     for address in addresses:
@@ -48,8 +48,8 @@ def failing(sandbox: RunningSandbox, api: EmailSecurity, count: int, **request: 
     return job_id, ids
 
 
-def test_the_failed_messages_are_moved_to_the_jobs_own_folder(sandbox: RunningSandbox, api: EmailSecurity) -> None:
-    job_id, ids = failing(sandbox, api, 3, destination="DeletedItems")
+def test_failed_messages_are_moved_to_the_folder_of_the_job(sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    job_id, ids = run_failing_job(sandbox, api, 3, destination="DeletedItems")
     result = retry(api, job_id)
     assert (result["action"], result["destination"]) == ("MOVE", "DeletedItems")
     assert (result["succeeded"], result["failed"], result["not_yet"], result["done"]) == (len(ids), 0, 0, True)
@@ -59,7 +59,7 @@ def test_the_failed_messages_are_moved_to_the_jobs_own_folder(sandbox: RunningSa
 
 
 def test_a_repeat_sends_nothing(sandbox: RunningSandbox, api: EmailSecurity) -> None:
-    job_id, ids = failing(sandbox, api, 2)
+    job_id, ids = run_failing_job(sandbox, api, 2)
     retry(api, job_id)
     result = retry(api, job_id)
     assert (result["already"], result["succeeded"]) == (len(ids), 0)
@@ -67,20 +67,20 @@ def test_a_repeat_sends_nothing(sandbox: RunningSandbox, api: EmailSecurity) -> 
 
 
 def test_a_dry_run_changes_nothing(sandbox: RunningSandbox, api: EmailSecurity) -> None:
-    job_id, ids = failing(sandbox, api, 2)
+    job_id, ids = run_failing_job(sandbox, api, 2)
     result = retry(api, job_id, dry_run=True)
     assert (result["messages"], result["not_sent"], result["done"]) == (len(ids), len(ids), False)
     assert sent(sandbox) == []
 
 
-def test_a_job_without_failures_leaves_nothing_to_do(sandbox: RunningSandbox, api: EmailSecurity) -> None:
+def test_a_job_without_failures_sends_nothing(sandbox: RunningSandbox, api: EmailSecurity) -> None:
     job_id = create_move_job.run({"search_params": CAMPAIGN, "destination": "JunkEmail"}, api)["job_id"]
     wait_for_job.run({"job_id": job_id}, api)
     result = retry(api, job_id)
     assert (result["messages"], result["done"], sent(sandbox)) == (0, True, [])
 
 
-def test_a_job_that_still_runs_is_left_to_it(sandbox: RunningSandbox, api: EmailSecurity) -> None:
+def test_a_retry_of_a_running_job_is_refused(sandbox: RunningSandbox, api: EmailSecurity) -> None:
     job_id = create_move_job.run({"search_params": CAMPAIGN, "destination": "JunkEmail"}, api)["job_id"]
     with pytest.raises(JobStillRunning, match="may still try") as caught:
         retry(api, job_id)
@@ -88,13 +88,13 @@ def test_a_job_that_still_runs_is_left_to_it(sandbox: RunningSandbox, api: Email
     assert sent(sandbox) == []
 
 
-def test_a_job_that_is_not_there_is_said(api: EmailSecurity) -> None:
+def test_an_unknown_job_is_not_found(api: EmailSecurity) -> None:
     with pytest.raises(NotFound):
         retry(api, "c2f4d8aa-0f55-4a6e-8a51-6b8a3d1b7e90")
 
 
-def test_what_cannot_be_undone_needs_a_word_of_its_own(sandbox: RunningSandbox, api: EmailSecurity) -> None:
-    job_id, _ = failing(sandbox, api, 1, destination="RecoverableItemsDeletions", allow_irreversible=True)
+def test_an_irreversible_retry_needs_allow_irreversible(sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    job_id, _ = run_failing_job(sandbox, api, 1, destination="RecoverableItemsDeletions", allow_irreversible=True)
     with pytest.raises(PlanNeeded):
         retry(api, job_id)
     assert sent(sandbox) == []
@@ -102,7 +102,7 @@ def test_what_cannot_be_undone_needs_a_word_of_its_own(sandbox: RunningSandbox, 
 
 
 def test_a_release_job_is_released_again(sandbox: RunningSandbox, api: EmailSecurity) -> None:
-    # What was never held fails in a release job, and fails again.
+    # Messages that were never held fail in a release job, and fail again.
     request = {"search_params": CAMPAIGN, "allow_malicious": True}
     job_id = release_job.run(request, api)["job_id"]
     wait_for_job.run({"job_id": job_id}, api)
@@ -131,7 +131,7 @@ def scripted(*rows: dict[str, Any], answers: list[dict[str, Any]] | None = None,
 SOON, LATER = "2026-11-20T16:04:35Z", "2026-11-20T17:02:35Z"
 
 
-def test_what_is_not_due_yet_is_left_out_and_told() -> None:
+def test_messages_that_are_not_due_are_left_out_and_counted() -> None:
     rows = [scripted_row(1), scripted_row(2, retry_after=SOON), scripted_row(3, retry_after=LATER)]
     script = scripted(*rows, answers=[{"id": "x-1"}])
     with connected(script) as api:
@@ -143,7 +143,7 @@ def test_what_is_not_due_yet_is_left_out_and_told() -> None:
     assert retry_failed_messages.ACTION.verdict(result) == 6
 
 
-def test_it_waits_for_what_is_due_within_the_time_allowed() -> None:
+def test_a_retry_waits_for_messages_due_within_wait_seconds() -> None:
     rows = [scripted_row(1), scripted_row(2, retry_after=SOON), scripted_row(3, retry_after=LATER)]
     script = scripted(*rows, answers=[{"id": "x-1"}, {"id": "x-2"}])
     with connected(script) as api:
@@ -154,7 +154,7 @@ def test_it_waits_for_what_is_due_within_the_time_allowed() -> None:
     assert result["next_poll_seconds"] == 3480
 
 
-def test_what_can_not_be_read_as_a_time_is_held_back_and_said() -> None:
+def test_an_invalid_retry_after_is_not_sent_with_a_warning() -> None:
     rows = [
         scripted_row(1),
         scripted_row(2, retry_after="in a while"),
@@ -170,7 +170,7 @@ def test_what_can_not_be_read_as_a_time_is_held_back_and_said() -> None:
     )
 
 
-def test_what_was_done_elsewhere_while_it_waited_is_not_done_again() -> None:
+def test_a_message_moved_elsewhere_during_the_wait_is_not_moved_again() -> None:
     row = scripted_row(2, retry_after=SOON)
     identifier = "4Njp3P0STMz2c02Q-2026-11-20T10:00:00-12345678"
     row["message"] = {"id": identifier, "client_recipients": ["2@corp.example"]}
@@ -191,7 +191,7 @@ def test_what_was_done_elsewhere_while_it_waited_is_not_done_again() -> None:
     assert script.bodies() == []
 
 
-def test_a_message_is_due_when_all_its_rows_are() -> None:
+def test_a_message_is_due_when_all_its_rows_are_due() -> None:
     nested = {"id": "x-1", "client_recipients": ["1@corp.example", "2@corp.example", "3@corp.example"]}
     rows = [scripted_row(1, message=nested), scripted_row(2, message=nested, retry_after=SOON)]
     script = scripted(*rows)
@@ -202,7 +202,7 @@ def test_a_message_is_due_when_all_its_rows_are() -> None:
     assert any("(1 message)" in warning for warning in result["warnings"])
 
 
-def test_the_hash_stands_for_all_failed_messages_whatever_is_due() -> None:
+def test_the_plan_hash_covers_all_failed_messages() -> None:
     rows = [scripted_row(1), scripted_row(2, retry_after=SOON)]
     hashes = set()
     for wait in (0, 300):
@@ -212,7 +212,7 @@ def test_the_hash_stands_for_all_failed_messages_whatever_is_due() -> None:
     assert len(hashes) == 1
 
 
-def test_rows_without_a_message_and_rows_of_another_status_are_not_touched() -> None:
+def test_rows_without_a_message_or_with_another_status_are_not_sent() -> None:
     script = scripted(
         scripted_row(1), scripted_row(2, message=None),
         scripted_row(3, status="COMPLETED"), scripted_row(4, message={}),
@@ -228,14 +228,14 @@ def test_rows_without_a_message_and_rows_of_another_status_are_not_touched() -> 
     {"action_params": {"destination": "DeletedItems"}}, {"action_type": "RELEASE"}, {"message": {"id": "../x"}},
     {"message": "x-2"}, {"action_params": [1]},
 ])  # fmt: skip
-def test_rows_that_contradict_their_job_are_not_acted_on(changed: dict[str, Any]) -> None:
+def test_rows_that_contradict_their_job_are_refused(changed: dict[str, Any]) -> None:
     script = scripted(scripted_row(1), scripted_row(2, **changed))
     with connected(script) as api, pytest.raises(UnexpectedAnswer):
         retry(api, JOB_ID)
     assert script.bodies() == []
 
 
-def test_a_folder_that_is_not_known_is_not_moved_to() -> None:
+def test_an_unknown_folder_of_a_job_is_refused() -> None:
     params = {"type": "MOVE", "destination": "Archive"}
     script = scripted(scripted_row(1, action_params=params), action_params=params)
     with connected(script) as api, pytest.raises(UnexpectedAnswer, match="not a known folder"):

@@ -1,4 +1,4 @@
-"""A create that finds its job made and ended says that it moved nothing, and what that job left."""
+"""A create that reuses an ended job reports that it moved nothing, and the remaining messages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ Connect = Callable[..., EmailSecurity]
 
 ATTACKER = Sender(str(CAMPAIGN["sender"]))
 MOVE: dict[str, Any] = {"search_params": CAMPAIGN, "destination": "JunkEmail", "idempotency_key": "case-42"}
-HELD = {"sender": "statements@partner-bank.example", "delivery_status": "quarantined", "detections_only": False}
+QUARANTINE_SEARCH = {
+    "sender": "statements@partner-bank.example",
+    "delivery_status": "quarantined",
+    "detections_only": False,
+}
 
 
 @pytest.fixture
@@ -29,14 +33,14 @@ def sandbox(start_sandbox: Callable[..., RunningSandbox]) -> RunningSandbox:
     return start_sandbox(**SMOOTH)
 
 
-def ended(api: EmailSecurity, run: Callable[..., dict[str, Any]], params: dict[str, Any]) -> dict[str, Any]:
+def run_to_end(api: EmailSecurity, run: Callable[..., dict[str, Any]], params: dict[str, Any]) -> dict[str, Any]:
     made = run(params, api)
     wait_for_job.run({"job_id": made["job_id"]}, api)
     return made
 
 
 def rerun(api: EmailSecurity, **changes: Any) -> dict[str, Any]:
-    """Make the job, let it end, and ask for it again; gives what the second call says of it."""
+    """Run the create again and return the `reused` object of the result."""
     again = create_move_job.run({**MOVE, **changes}, api)
     assert again["created"] is False
     assert again["reused"]["created_at"] == again["job"]["created_at"]
@@ -48,8 +52,8 @@ def test_a_new_job_is_not_a_reused_one(api: EmailSecurity) -> None:
     assert create_move_job.run(MOVE, api)["reused"] is None
 
 
-def test_a_job_that_left_nothing(api: EmailSecurity) -> None:
-    ended(api, create_move_job.run, MOVE)
+def test_a_reused_job_without_remaining_messages(api: EmailSecurity) -> None:
+    run_to_end(api, create_move_job.run, MOVE)
     reused = rerun(api)
     assert (reused["ended"], reused["remaining"], reused["not_counted"]) == (True, 0, None)
     assert reused["message"].startswith("This call moved nothing: job ")
@@ -58,8 +62,8 @@ def test_a_job_that_left_nothing(api: EmailSecurity) -> None:
     assert create_move_job.ACTION.verdict(create_move_job.run(MOVE, api)) == 0
 
 
-def test_a_copy_that_came_after_the_job(sandbox: RunningSandbox, api: EmailSecurity) -> None:
-    ended(api, create_move_job.run, MOVE)
+def test_a_message_delivered_after_the_job_remains(sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    run_to_end(api, create_move_job.run, MOVE)
     delivered(sandbox, "dana@corp.example", sender=ATTACKER)
     again = create_move_job.run(MOVE, api)
     assert (again["created"], again["reused"]["remaining"]) == (False, 1)
@@ -69,13 +73,13 @@ def test_a_copy_that_came_after_the_job(sandbox: RunningSandbox, api: EmailSecur
     assert create_move_job.ACTION.verdict(again) == 8
 
 
-def test_mail_that_another_search_finds_does_not_count(sandbox: RunningSandbox, api: EmailSecurity) -> None:
-    ended(api, create_move_job.run, MOVE)
+def test_messages_outside_the_search_do_not_remain(sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    run_to_end(api, create_move_job.run, MOVE)
     delivered(sandbox, "dana@corp.example", sender=Sender("someone@else.example"))
     assert rerun(api)["remaining"] == 0
 
 
-def test_messages_that_were_moved_back(sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path) -> None:
+def test_restored_messages_remain(sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path) -> None:
     rows = moved_by_job(api, tmp_path / "rows.ndjson", idempotency_key="case-42")
     moved_back = restore_messages.run(
         {"export": str(tmp_path / "rows.ndjson"), "dry_run": False, "allow_malicious": True}, api
@@ -83,7 +87,7 @@ def test_messages_that_were_moved_back(sandbox: RunningSandbox, api: EmailSecuri
     assert moved_back["succeeded"] > 0
     reused = rerun(api)
     assert 0 < reused["remaining"] <= rows["written"]
-    # One log for each message: not all are read.
+    # Each message has its own log; the number of logs read is limited.
     assert reused["all_checked"] is (rows["written"] <= remaining.MOST_LOGS)
     assert "still delivered" in reused["message"]
 
@@ -95,7 +99,7 @@ COPIES = ("dana@corp.example", "lee@corp.example", "vera@corp.example")
     ("steps", "remaining", "all_checked"),
     [
         ([("Inbox", 3)], 3, True),
-        # Some were not moved back, or were moved away again since: the log does not say whose.
+        # Some copies were not moved back or were moved away again; the log does not name the mailbox.
         ([("Inbox", 2)], 2, False),
         ([("Inbox", 1)], 1, False),
         ([("Inbox", 3), ("JunkEmail", 2)], 0, False),
@@ -104,13 +108,13 @@ COPIES = ("dana@corp.example", "lee@corp.example", "vera@corp.example")
         ([("DeletedItems", 2)], 0, True),
     ],
 )
-def test_a_message_in_several_mailboxes_that_was_moved_back_in_some(
+def test_a_message_restored_in_some_mailboxes_is_counted_by_its_log(
     sandbox: RunningSandbox, api: EmailSecurity, steps: list[tuple[str, int]], remaining: int, all_checked: bool
 ) -> None:
-    named = "several-mailboxes"
-    one = delivered(sandbox, *COPIES, sender=ATTACKER, subject=named)
-    search = {**CAMPAIGN, "exact_subject": named}
-    ended(api, create_move_job.run, {**MOVE, "search_params": search})
+    subject = "several-mailboxes"
+    one = delivered(sandbox, *COPIES, sender=ATTACKER, subject=subject)
+    search = {**CAMPAIGN, "exact_subject": subject}
+    run_to_end(api, create_move_job.run, {**MOVE, "search_params": search})
     assert rerun(api, search_params=search)["remaining"] == 0
     for number, (folder, times) in enumerate(steps):
         with sandbox.state.present() as now:
@@ -125,12 +129,12 @@ def test_a_message_in_several_mailboxes_that_was_moved_back_in_some(
 
 
 @pytest.mark.parametrize(("new", "copies", "all_checked"), [(1, 2, True), (1, 3, False), (2, 3, False)])
-def test_a_message_that_is_delivered_again_in_some_of_its_mailboxes(
+def test_a_message_delivered_again_in_some_mailboxes_remains(
     sandbox: RunningSandbox, api: EmailSecurity, new: int, copies: int, all_checked: bool
 ) -> None:
     one = delivered(sandbox, *COPIES[:copies], sender=ATTACKER, subject="again")
     search = {**CAMPAIGN, "exact_subject": "again"}
-    ended(api, create_move_job.run, {**MOVE, "search_params": search})
+    run_to_end(api, create_move_job.run, {**MOVE, "search_params": search})
     with sandbox.state.present():
         message = sandbox.state.tenant.by_id(one)
         assert message is not None
@@ -141,8 +145,8 @@ def test_a_message_that_is_delivered_again_in_some_of_its_mailboxes(
     assert (reused["remaining"], reused["all_checked"]) == (1, all_checked)
 
 
-def test_a_job_that_still_runs_is_followed(sandbox: RunningSandbox, connect: Callable[..., EmailSecurity]) -> None:
-    # The create waits for nothing, so that the job still runs.
+def test_a_running_job_is_followed(sandbox: RunningSandbox, connect: Callable[..., EmailSecurity]) -> None:
+    # The create does not wait, so the job still runs.
     api = connect(sandbox, listing_lag_seconds=0)
     create_move_job.run({**MOVE, "wait_follows": True}, api)
     calls = sandbox.state.truth()["calls"].get("searchMessages", 0)
@@ -157,8 +161,8 @@ def test_a_job_that_still_runs_is_followed(sandbox: RunningSandbox, connect: Cal
 
 
 @pytest.mark.parametrize("kind", ["html", "drop_before", "truncate"])
-def test_a_count_that_fails_fails_no_call(kind: Any, sandbox: RunningSandbox, api: EmailSecurity) -> None:
-    ended(api, create_move_job.run, MOVE)
+def test_a_failed_count_does_not_fail_the_call(kind: Any, sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    run_to_end(api, create_move_job.run, MOVE)
     sandbox.state.faults.add("searchMessages", kind, times=None)
     again = create_move_job.run(MOVE, api)
     assert (again["created"], again["reused"]["remaining"]) == (False, None)
@@ -167,15 +171,15 @@ def test_a_count_that_fails_fails_no_call(kind: Any, sandbox: RunningSandbox, ap
     assert create_move_job.ACTION.verdict(again) == 8
 
 
-def test_a_search_that_can_not_be_counted_says_why(api: EmailSecurity) -> None:
+def test_an_uncountable_search_is_reported_with_the_reason(api: EmailSecurity) -> None:
     search = {**CAMPAIGN, "submissions": True}
-    ended(api, create_move_job.run, {**MOVE, "search_params": search})
+    run_to_end(api, create_move_job.run, {**MOVE, "search_params": search})
     assert "submissions" in rerun(api, search_params=search)["not_counted"]
 
 
-def test_mail_that_was_held_after_a_release(sandbox: RunningSandbox, api: EmailSecurity) -> None:
-    params = {"search_params": {**HELD, "start": "2026-10-25T00:00:00Z"}, "idempotency_key": "case-43"}
-    ended(api, release_job.run, params)
+def test_mail_held_after_a_release_remains(sandbox: RunningSandbox, api: EmailSecurity) -> None:
+    params = {"search_params": {**QUARANTINE_SEARCH, "start": "2026-10-25T00:00:00Z"}, "idempotency_key": "case-43"}
+    run_to_end(api, release_job.run, params)
     assert release_job.run(params, api)["reused"]["remaining"] == 0
     delivered(sandbox, "dana@corp.example", "lee@corp.example", status=QUARANTINED)
     again = release_job.run(params, api)["reused"]
@@ -184,17 +188,21 @@ def test_mail_that_was_held_after_a_release(sandbox: RunningSandbox, api: EmailS
     assert "2 messages of its search are still in quarantine." in again["message"]
 
 
-def test_a_move_to_inbox_leaves_what_is_elsewhere(sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path) -> None:
+def test_messages_outside_inbox_remain_after_a_move_to_inbox(
+    sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
+) -> None:
     moved_by_job(api, tmp_path / "rows.ndjson", idempotency_key="one")
     back = {**MOVE, "destination": "Inbox", "allow_malicious": True}
-    ended(api, create_move_job.run, back)
+    run_to_end(api, create_move_job.run, back)
     assert create_move_job.run(back, api)["reused"]["remaining"] == 0
-    ended(api, create_move_job.run, {**MOVE, "idempotency_key": "two"})
+    run_to_end(api, create_move_job.run, {**MOVE, "idempotency_key": "two"})
     assert create_move_job.run(back, api)["reused"]["remaining"] > 0
 
 
-def test_the_count_is_bounded(sandbox: RunningSandbox, api: EmailSecurity, monkeypatch: pytest.MonkeyPatch) -> None:
-    ended(api, create_move_job.run, MOVE)
+def test_the_count_of_remaining_messages_is_bounded(
+    sandbox: RunningSandbox, api: EmailSecurity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_to_end(api, create_move_job.run, MOVE)
     for number in range(3):
         delivered(sandbox, f"late{number}@corp.example", sender=ATTACKER)
     monkeypatch.setattr(remaining, "MOST_READ", 2)

@@ -1,4 +1,4 @@
-"""A value of another JSON type than the published schema has is refused before anything is sent, and so is its kind."""
+"""A parameter with another JSON type than its schema is refused before anything is sent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from core.errors import ParameterError
 
 ACTIONS = catalog.available()
 
-# One value or more of each JSON type, among them those that lax readers take for another type.
+# Values of each JSON type, with those that lax parsers convert to another type.
 VALUES: dict[str, list[Any]] = {
     "boolean": [True, False],
     "integer": [0, 1, 1000],
@@ -27,7 +27,7 @@ VALUES: dict[str, list[Any]] = {
 
 
 def _types(schema: Mapping[str, Any], root: Mapping[str, Any]) -> set[str]:
-    """The JSON types that a schema allows; empty where it allows any."""
+    """Return the JSON types that a schema allows; empty if it allows any type."""
     if "$ref" in schema:
         name = schema["$ref"].rsplit("/", 1)[-1]
         return _types(root["$defs"][name], root)
@@ -57,18 +57,18 @@ def _problems(action: Action[Any, Any], params: Mapping[str, Any]) -> list[str]:
 
 @pytest.mark.parametrize(("action", "name", "types"), list(_parameters()))
 def test_values_of_other_types_are_refused(action: Action[Any, Any], name: str, types: set[str]) -> None:
-    assert types, "the published schema says nothing of its type"
+    assert types, "the published schema has no type"
     allowed = types | ({"integer"} if "number" in types else set())
     for kind in VALUES.keys() - allowed:
         for value in VALUES[kind]:
             if {"plan", "approvals"} & {name} and kind in ("object", "array", "string"):
-                continue  # what `cfes approve` prints is taken as it is
+                continue  # the output of `cfes approve` is accepted unchanged
             pointers = _problems(action, {**action.example_params, name: value})
             assert any(pointer.split("/")[1:2] == [name] for pointer in pointers), (value, pointers)
 
 
 @pytest.mark.parametrize("action", list(ACTIONS.values()), ids=ACTIONS)
-def test_the_published_schema_refuses_them_too(action: Action[Any, Any]) -> None:
+def test_the_published_schema_refuses_non_boolean_values(action: Action[Any, Any]) -> None:
     schema = action.params.model_json_schema()
     validator = jsonschema.Draft202012Validator(schema)
     for name, field in schema["properties"].items():
@@ -94,21 +94,21 @@ def test_the_published_schema_refuses_them_too(action: Action[Any, Any]) -> None
         ("move-messages", {"dry_run": "false"}, "/dry_run"),
     ],
 )  # fmt: skip
-def test_what_a_lax_reader_would_have_taken(action: str, params: dict[str, Any], pointer: str) -> None:
+def test_values_that_a_lax_parser_would_convert_are_refused(action: str, params: dict[str, Any], pointer: str) -> None:
     assert pointer in _problems(ACTIONS[action], {**ACTIONS[action].example_params, **params})
 
 
-def test_the_problem_is_said_in_the_words_of_json() -> None:
+def test_type_problems_use_json_terms() -> None:
     with pytest.raises(ParameterError) as caught:
         ACTIONS["create-move-job"].check({"max_messages": "1000", "wait_follows": "yes", "comment": 7})
-    told = {problem["pointer"]: problem["message"] for problem in caught.value.problems}
-    assert told["/max_messages"] == "must be a whole number, without quotes"
-    assert told["/wait_follows"] == "must be true or false, without quotes"
-    assert told["/comment"] == "must be a text"
+    messages = {problem["pointer"]: problem["message"] for problem in caught.value.problems}
+    assert messages["/max_messages"] == "must be a whole number, without quotes"
+    assert messages["/wait_follows"] == "must be true or false, without quotes"
+    assert messages["/comment"] == "must be a text"
 
 
 @pytest.mark.parametrize("written", [1000, 1000.0, 1e3])
-def test_a_whole_number_may_be_written_with_a_point(written: float) -> None:
+def test_a_whole_number_may_be_written_as_a_float(written: float) -> None:
     action = ACTIONS["create-move-job"]
     checked = action.check({**action.example_params, "max_messages": written})
     assert checked.max_messages == 1000
@@ -116,9 +116,9 @@ def test_a_whole_number_may_be_written_with_a_point(written: float) -> None:
     jsonschema.validate({**action.example_params, "max_messages": written}, action.params.model_json_schema())
 
 
-@pytest.mark.parametrize("point", [False, True])
-def test_a_resume_object_whose_numbers_a_platform_wrote_with_a_point_is_taken(point: bool) -> None:
-    number: Callable[[float], float] = float if point else int
+@pytest.mark.parametrize("as_float", [False, True])
+def test_a_resume_object_with_floats_from_a_platform_is_accepted(as_float: bool) -> None:
+    number: Callable[[float], float] = float if as_float else int
     resume = {
         "job_id": JOB_ID,
         "polls": number(3),

@@ -1,4 +1,4 @@
-"""What the API sends is taken by every later action: halves of surrogate pairs, and numbers of any size."""
+"""Lone surrogates and large numbers from the API are accepted by every later action."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ACTIONS = catalog.available()
 
 
 @pytest.mark.parametrize(
-    ("text", "carried"),
+    ("text", "expected"),
     [
         ("plain", "plain"),
         ("\U0001f600 grinning", "\U0001f600 grinning"),
@@ -45,12 +45,12 @@ ACTIONS = catalog.available()
         ("", ""),
     ],
 )
-def test_only_halves_without_another_half_are_replaced(text: str, carried: str) -> None:
-    assert replace_surrogates(text) == carried
-    assert replace_surrogates_in({text: [text, 1, None]}) == {carried: [carried, 1, None]}
+def test_only_lone_surrogates_are_replaced(text: str, expected: str) -> None:
+    assert replace_surrogates(text) == expected
+    assert replace_surrogates_in({text: [text, 1, None]}) == {expected: [expected, 1, None]}
 
 
-def test_the_actions_of_a_chain_take_what_the_ones_before_gave(
+def test_actions_accept_the_results_of_earlier_actions(
     start_sandbox: Callable[..., RunningSandbox], connect: Callable[..., EmailSecurity], tmp_path: Path
 ) -> None:
     sandbox = start_sandbox()
@@ -79,7 +79,7 @@ def test_the_actions_of_a_chain_take_what_the_ones_before_gave(
         json.dumps(result, ensure_ascii=False).encode()
 
 
-def test_a_report_quotes_what_no_file_can_hold(tmp_path: Path) -> None:
+def test_a_report_replaces_lone_surrogates(tmp_path: Path) -> None:
     params = {
         "destination": str(tmp_path / "report.html"),
         "job": job(sequence=2**70, note="\ud83d"),
@@ -92,7 +92,7 @@ def test_a_report_quotes_what_no_file_can_hold(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("action", [name for name in ACTIONS if name != "render-report"])
-def test_everywhere_else_they_are_refused_before_anything_is_sent(action: str) -> None:
+def test_lone_surrogates_and_large_numbers_in_parameters_are_refused(action: str) -> None:
     for odd in ("half \ud83d", 2**70):
         with pytest.raises(ParameterError):
             ACTIONS[action].check({**ACTIONS[action].example_params, "anything": {"deep": [odd]}})
@@ -102,14 +102,14 @@ def test_everywhere_else_they_are_refused_before_anything_is_sent(action: str) -
 
 
 @pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "Infinity", "9" * 5000])
-def test_a_number_that_no_json_holds_is_no_answer(number: str) -> None:
+def test_an_answer_with_a_number_beyond_json_is_refused(number: str) -> None:
     body = json.dumps(envelope(job(sequence="NUMBER"))).replace('"NUMBER"', number)
     service = Scripted(*[httpx.Response(200, content=body.encode()) for _ in range(9)])
     with connected(service) as api, pytest.raises((UnexpectedAnswer, UnusableAnswer)):
         api.get_job(JOB_ID)
 
 
-def test_pairs_of_escapes_stay_what_they_are() -> None:
+def test_valid_surrogate_pairs_are_kept() -> None:
     page = json.dumps(envelope([job(comment="\U0001f600 \ud83d")])).encode()
     empty = json.dumps(envelope([])).encode()
     service = Scripted(*[httpx.Response(200, content=body) for body in (page, empty, empty)])

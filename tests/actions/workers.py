@@ -1,4 +1,4 @@
-"""Processes that create jobs, each on its own way to the service, and the boundaries at which one can be killed."""
+"""Processes that create jobs, each through a middlebox of its own, and the points at which a test can kill them."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from tests.conftest import CAMPAIGN
 from tests.middlebox import LIST_AFTER_CREATE, Halt, Middlebox, Point
 from tests.secrets_watch import see_streams
 
-LOOK, COUNT, CREATE, CANCEL = "listBulkJobs", "searchMessages", "createBulkJob", "cancelBulkJob"
+LIST, COUNT, CREATE, CANCEL = "listBulkJobs", "searchMessages", "createBulkJob", "cancelBulkJob"
 
-# The sandbox's listing shows a job at once, but where a test says otherwise: real time is not spent on patience.
+# The list of the sandbox shows a job at once unless a test delays it, so a short lag saves real time.
 LAG_SECONDS = "0.3"
 
-# A cap, so that there is a count between the first look and the create.
-# No job begins while these tests look: a create that polls it would wait for a minute.
+# The message limit adds a count between the first list request and the create.
+# No job starts in these tests: a create that polls its job would wait for a minute.
 UNKEYED = {"search_params": CAMPAIGN, "destination": "JunkEmail", "max_messages": 1000, "wait_follows": True}
 MOVE = {**UNKEYED, "idempotency_key": "case-42"}
 RELEASE = {"search_params": {**CAMPAIGN, "sender": "statements@partner-bank.example"}, "idempotency_key": "case-43"}
 
 
 class Worker:
-    """One process that creates a job, and its own way to the service with the halts on it.
+    """A process that creates a job through a middlebox of its own, which holds calls at the halts.
 
-    stdout: where it writes its result; None for a pipe that this object reads.
+    stdout: the file descriptor for the result; None for a pipe that this object reads.
     """
 
     def __init__(
@@ -41,19 +41,21 @@ class Worker:
             "CLOUDFLARE_BASE_URL": box.base_url,
             "CFES_LISTING_LAG_SECONDS": LAG_SECONDS,
         }
-        (given, stdin), (out, told), (errors, said) = os.pipe(), os.pipe(), os.pipe()
-        self.command = Command(server, ["run", action], environment, [given, told if stdout is None else stdout, said])
-        for end in (given, told, said):
+        (child_stdin, stdin), (out, result_end), (errors, error_end) = os.pipe(), os.pipe(), os.pipe()
+        self.command = Command(
+            server, ["run", action], environment, [child_stdin, result_end if stdout is None else stdout, error_end]
+        )
+        for end in (child_stdin, result_end, error_end):
             os.close(end)
         self.stdin, self.stdout, self.stderr = os.fdopen(stdin, "wb"), os.fdopen(out, "rb"), os.fdopen(errors, "rb")
 
-    def given(self, params: dict[str, Any]) -> Worker:
+    def send(self, params: dict[str, Any]) -> Worker:
         self.stdin.write(json.dumps(params).encode())
         self.stdin.close()
         return self
 
-    def killed(self) -> bytes:
-        """Kill it. Return what it had written before that."""
+    def kill_and_read(self) -> bytes:
+        """Kill the process and return its output."""
         self.command.kill()
         return self._written()
 
@@ -77,7 +79,7 @@ Start = Callable[..., Worker]
 Call = Callable[[dict[str, Any]], dict[str, Any]]
 
 
-def alive(sandbox: RunningSandbox) -> list[str]:
+def active_jobs(sandbox: RunningSandbox) -> list[str]:
     return [job["job_id"] for job in sandbox.state.truth()["jobs"] if job["status"] != "CANCELLED"]
 
 
@@ -87,9 +89,9 @@ def effects(sandbox: RunningSandbox) -> list[str]:
 
 @dataclass(frozen=True)
 class Boundary:
-    """Where the call is when its process is killed. late: what is held reaches the service all the same, afterwards.
+    """Where a call is when its process is killed. late: the held request still reaches the service afterwards.
 
-    made: whether a job stands when the same call is run again.
+    made: whether a job exists when the same call is run again.
     """
 
     operation: str
@@ -99,9 +101,9 @@ class Boundary:
 
     def kill(self, start: Start, params: dict[str, Any], action: str = "create-move-job") -> None:
         halt = Halt(self.operation, self.point)
-        worker = start(halt, action=action).given(params)
+        worker = start(halt, action=action).send(params)
         halt.wait()
-        assert worker.killed() == b""
+        assert worker.kill_and_read() == b""
         if self.late:
             halt.resume()
         else:
@@ -109,13 +111,13 @@ class Boundary:
 
 
 BOUNDARIES = {
-    "the first look is asked": Boundary(LOOK, "request", made=False),
-    "the first look is answered": Boundary(LOOK, "answer", made=False),
-    "the count is asked": Boundary(COUNT, "request", made=False),
-    "the count is answered": Boundary(COUNT, "answer", made=False),
-    "the create is sent, and gets lost": Boundary(CREATE, "request", made=False),
-    "the create is sent, and arrives after its sender's death": Boundary(CREATE, "request", late=True),
-    "the create has taken effect, unanswered": Boundary(CREATE, "answer"),
-    "the look for twins is asked": Boundary(LIST_AFTER_CREATE, "request"),
-    "the look for twins is answered": Boundary(LIST_AFTER_CREATE, "answer"),
+    "the first list request is sent": Boundary(LIST, "request", made=False),
+    "the first list request is answered": Boundary(LIST, "answer", made=False),
+    "the count request is sent": Boundary(COUNT, "request", made=False),
+    "the count request is answered": Boundary(COUNT, "answer", made=False),
+    "the create is sent and lost": Boundary(CREATE, "request", made=False),
+    "the create is sent and arrives after the kill": Boundary(CREATE, "request", late=True),
+    "the create is applied but not answered": Boundary(CREATE, "answer"),
+    "the check for duplicates is sent": Boundary(LIST_AFTER_CREATE, "request"),
+    "the check for duplicates is answered": Boundary(LIST_AFTER_CREATE, "answer"),
 }

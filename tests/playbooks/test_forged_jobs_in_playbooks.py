@@ -13,7 +13,7 @@ from connectors.email_security import EmailSecurity
 from remediation.stamp import Stamp
 from sandbox.clock import SECOND
 from sandbox.server import RunningSandbox
-from tests.actions.test_forged_jobs import PLAN_KEY, posted
+from tests.actions.test_forged_jobs import PLAN_KEY, create_forged_job
 from tests.conftest import CAMPAIGN, EXAMPLE_ALERT
 from tests.playbooks.test_shipped_playbooks import Heard, purge
 
@@ -66,7 +66,7 @@ def test_a_job_in_the_alerts_place_that_does_something_else_is_named_and_the_run
         {"action": "MOVE", "search_params": asked, "destination": "JunkEmail"},
         plan_hash=wanted["plan"]["plan_hash"] if with_plan else None,
     )
-    forged = posted(sandbox, stamp.on(wanted["comment"]), **DECOYS[decoy](asked))
+    forged = create_forged_job(sandbox, stamp.on(wanted["comment"]), **DECOYS[decoy](asked))
     outcome = purge(alert, api, tmp_path / "run", search_by="sender")
     assert outcome.status != "completed"
     assert outcome.exit_code == 5
@@ -99,7 +99,7 @@ def test_a_job_in_the_alerts_place_that_leaves_the_alerts_own_message_out_does_n
         wanted["idempotency_key"],
         {"action": "MOVE", "search_params": asked, "destination": "JunkEmail"},
     )
-    forged = posted(sandbox, stamp.on(""), search_params={**asked, "end": "2026-11-20T13:00:00Z"})
+    forged = create_forged_job(sandbox, stamp.on(""), search_params={**asked, "end": "2026-11-20T13:00:00Z"})
     outcome = purge(alert, api, tmp_path / "run", search_by="sender", max_messages=9000)
     assert (outcome.status, outcome.exit_code) == ("incomplete", 8)
     assert outcome.outputs["job_id"] == forged
@@ -144,7 +144,7 @@ def test_with_a_key_the_same_alert_again_follows_its_job_past_a_forged_one(
     [wanted] = heard.of("create-move-job")
     asked = {"action": "MOVE", "search_params": wanted["plan"]["asked_search_params"], "destination": "JunkEmail"}
     stamp = Stamp.of(sandbox.account_id, wanted["idempotency_key"], asked, plan_hash=wanted["plan"]["plan_hash"])
-    forged = posted(sandbox, stamp.on(""), search_params={"sender": "nobody@elsewhere.example"})
+    forged = create_forged_job(sandbox, stamp.on(""), search_params={"sender": "nobody@elsewhere.example"})
     runs = [purge(alert, api, tmp_path / name) for name in ("one", "two")]
     # The second moves nothing: what its job failed at is still delivered.
     assert [run.exit_code for run in runs] == [0, 8 if runs[1].outputs["still_delivered"] else 0]
