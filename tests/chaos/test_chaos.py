@@ -42,7 +42,6 @@ from tests.chaos.oddities import (
     KEPT_STAMPS,
     LATE,
     LOST_STAMPS,
-    Oddities,
 )
 from tests.chaos.schedule import drawn
 from tests.chaos.sdk import run_through_sdk
@@ -52,24 +51,29 @@ from tests.chaos.workers import Hung, Stage
 ROOT = Path(__file__).parents[2]
 
 SEED = 1
-CASES = 300
-AT_ONCE = 10
+# Of 300 cases, those that together draw every kind of trouble, notice every broken promise below, and take nearly every
+# branch of the pack that any of them takes.
+CASES = (
+    4, 8, 10, 14, 17, 18, 19, 22, 25, 29, 31, 36, 39, 47, 52, 54, 56, 59, 61, 64, 65, 67, 68, 69, 74, 75, 87, 88, 90,
+    94, 96, 101, 106, 107, 111, 113, 118, 121, 124, 128, 135, 143, 148, 153, 156, 159, 165, 167, 168, 171, 173, 175,
+    178, 179, 183, 193, 196, 201, 202, 210, 212, 214, 222, 223, 226, 230, 231, 241, 242, 244, 245, 251, 254, 257, 258,
+    261, 263, 264, 276, 277, 285, 287, 288, 290, 296, 298,
+)  # fmt: skip
 
 # A list in small pages is read in about five seconds. What takes longer than this has waited for something else.
 WIDEST_RACE_SECONDS = 15.0
 
 
-@pytest.mark.parametrize("first", range(0, CASES, AT_ONCE))
-def test_one_intent_makes_one_job_and_every_exit_code_is_true(first: int) -> None:
+@pytest.mark.parametrize("number", CASES)
+def test_one_intent_makes_one_job_and_every_exit_code_is_true(number: int) -> None:
     tally = Tally()
-    for number in range(first, first + AT_ONCE):
-        tally.count(run_case(SEED, number), None)
+    tally.count(run_case(SEED, number), None)
     assert not tally.failures, "\n\n".join(tally.failures)
     assert tally.widest_race_seconds < WIDEST_RACE_SECONDS
 
 
 def test_the_fixed_cases_draw_every_kind_of_trouble() -> None:
-    schedules = [drawn(SEED, number) for number in range(CASES)]
+    schedules = [drawn(SEED, number) for number in CASES]
     intents = [intent for schedule in schedules for intent in schedule.intents]
     workers = [worker for intent in intents for worker in intent.workers]
     kinds = {(fault["kind"], fault.get("applied")) for schedule in schedules for fault in schedule.faults}
@@ -95,7 +99,7 @@ def test_the_fixed_cases_draw_every_kind_of_trouble() -> None:
 
 
 def test_the_fixed_cases_draw_every_kind_of_odd_service() -> None:
-    services = [drawn(SEED, number).oddities for number in range(CASES)]
+    services = [drawn(SEED, number).oddities for number in CASES]
     assert {odd.order for odd in services} == {"latest first", "earliest first", "by job ID"}
     assert all(any(getattr(odd, kind) for odd in services) for kind in ("churn", "jumps", "whole_seconds"))
     assert all(any(getattr(odd, kind) for odd in services) for kind in ("repeats_page", "repeats_rows"))
@@ -262,58 +266,35 @@ def _believes_forged_plans(patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("broken", "odd", "noticed"),
+    ("broken", "known", "noticed"),
     [
-        (_believes_one_pass, lambda odd: odd.churn, "was made by a look that began"),
-        (_compares_ids_as_they_are_spelled, lambda odd: "list" in odd.odd_case, "does not show the job, which it did"),
-        (_ends_before_other_jobs_can_show, lambda odd: odd.whole_seconds, "runs on beside"),
-        (_keeps_a_lost_stamp_to_itself, lambda odd: odd.loses_stamps, "can't be recognised"),
-        (_takes_contradictions_for_refusals, lambda odd: odd.contradictions, "says that it changed nothing, and did"),
-        (_waits_for_every_answer, lambda odd: odd.slow, "made no call and did not end"),
-    ],
-)
-def test_a_promise_that_is_broken_on_an_odd_service_is_noticed(
-    broken: Callable[[pytest.MonkeyPatch], None],
-    odd: Callable[[Oddities], object],
-    noticed: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    broken(monkeypatch)
-    cases = (number for number in range(CASES) if odd(drawn(SEED, number).oddities))
-    wrong = chain.from_iterable(run_case(SEED, number).findings.wrong for number in cases)
-    assert any(noticed in problem for problem in wrong)
-
-
-@pytest.mark.parametrize(
-    ("broken", "troubled", "noticed"),
-    [
-        (_never_looks, "", "was made without a look"),
-        (_posts_again_blindly, "createBulkJob", "was made by the call that made"),
-        (_lets_twins_run, "", "runs on"),
-        (_calls_the_unknown_unchanged, "createBulkJob", "says that it changed nothing, and did"),
-        (_takes_any_request_for_the_same, "", "gave the job of another request"),
-        (_searches_wider, "", "does not do what"),
-        (_forgets_the_plans_window, "", "messages that were not meant"),
-        (_believes_every_export_complete, "listBulkJobMessages", "rows complete"),
-        (_waits_out_a_refused_create, "createBulkJob", "after the look that had shown no other"),
-        (_changes_without_a_look, "moveMessages", "were sent without a look"),
-        (_sends_a_lost_batch_again, "moveMessages", "were sent again without a look"),
-        (_believes_a_lost_batch_done, "moveMessages", "is told as succeeded, and was not"),
-        (_forgets_what_is_left, "moveMessages", "are neither done nor left"),
-        (_believes_forged_plans, "", "made a job beyond what was found and approved"),
-        (_calls_a_lost_batch_unchanged, "moveMessages", "says that it changed nothing, and did: MOVE"),
+        (_never_looks, 231, "was made without a look"),
+        (_posts_again_blindly, 74, "was made by the call that made"),
+        (_lets_twins_run, 244, "runs on"),
+        (_calls_the_unknown_unchanged, 74, "says that it changed nothing, and did"),
+        (_takes_any_request_for_the_same, 231, "gave the job of another request"),
+        (_searches_wider, 19, "does not do what"),
+        (_forgets_the_plans_window, 196, "messages that were not meant"),
+        (_believes_every_export_complete, 168, "rows complete"),
+        (_waits_out_a_refused_create, 276, "after the look that had shown no other"),
+        (_changes_without_a_look, 287, "were sent without a look"),
+        (_sends_a_lost_batch_again, 287, "were sent again without a look"),
+        (_believes_a_lost_batch_done, 258, "is told as succeeded, and was not"),
+        (_forgets_what_is_left, 128, "are neither done nor left"),
+        (_believes_forged_plans, 113, "made a job beyond what was found and approved"),
+        (_calls_a_lost_batch_unchanged, 287, "says that it changed nothing, and did: MOVE"),
+        (_believes_one_pass, 52, "was made by a look that began"),
+        (_compares_ids_as_they_are_spelled, 14, "does not show the job, which it did"),
+        (_ends_before_other_jobs_can_show, 17, "runs on beside"),
+        (_keeps_a_lost_stamp_to_itself, 241, "can't be recognised"),
+        (_takes_contradictions_for_refusals, 88, "says that it changed nothing, and did"),
+        (_waits_for_every_answer, 263, "made no call and did not end"),
     ],
 )
 def test_a_broken_promise_is_noticed(
-    broken: Callable[[pytest.MonkeyPatch], None], troubled: str, noticed: str, monkeypatch: pytest.MonkeyPatch
+    broken: Callable[[pytest.MonkeyPatch], None], known: int, noticed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken(monkeypatch)
-    # troubled: an operation. Where nothing goes wrong with it, this promise can't be seen to be broken.
-    schedules = (drawn(SEED, number) for number in range(CASES))
-    cases = (
-        number
-        for number, schedule in enumerate(schedules)
-        if not troubled or any(fault["operation"] == troubled for fault in schedule.faults)
-    )
-    wrong = chain.from_iterable(run_case(SEED, number).findings.wrong for number in cases)
+    # The known case notices it. Where it does so no more, because cases are drawn differently, another one may.
+    wrong = chain.from_iterable(run_case(SEED, number).findings.wrong for number in (known, *CASES))
     assert any(noticed in problem for problem in wrong)

@@ -23,20 +23,26 @@ from remediation.exports.row_file import RowFile
 from remediation.exports.sink import RowSink
 from remediation.jobs.row_count import RowCount
 from tests.chaos.exports.play import in_words, run_day
-from tests.chaos.exports.schedule import Day, drawn
+from tests.chaos.exports.schedule import drawn
 from tests.chaos.exports.tally import Tally
 
 ROOT = Path(__file__).parents[3]
 
 SEED = 1
-DAYS = 300
-AT_ONCE = 30
+# Of 300 days, those that together draw every kind of trouble, notice every broken promise below, and take every branch
+# of the pack that any of them takes.
+DAYS = (
+    0, 7, 10, 12, 13, 15, 16, 26, 30, 31, 32, 37, 40, 42, 46, 47, 48, 56, 59, 78, 97, 98, 106, 110, 116, 118, 123,
+    130, 131, 139, 146, 153, 161, 162, 164, 169, 179, 201, 210, 212, 221, 224, 239, 240, 246, 248, 255, 271, 285, 288,
+    292, 295, 296, 298, 299,
+)  # fmt: skip
+AT_ONCE = 11
 
 
-@pytest.mark.parametrize("first", range(0, DAYS, AT_ONCE))
+@pytest.mark.parametrize("first", range(0, len(DAYS), AT_ONCE))
 def test_complete_is_true_and_everything_else_is_said(first: int) -> None:
     tally = Tally()
-    for number in range(first, first + AT_ONCE):
+    for number in DAYS[first : first + AT_ONCE]:
         tally.play(SEED, number)
     assert not tally.failures, "\n\n".join(tally.failures)
     # A day that asks for nothing proves nothing.
@@ -45,7 +51,7 @@ def test_complete_is_true_and_everything_else_is_said(first: int) -> None:
 
 
 def test_the_fixed_days_draw_every_kind_of_trouble() -> None:
-    days = [drawn(SEED, number) for number in range(DAYS)]
+    days = [drawn(SEED, number) for number in DAYS]
     assert {fault["kind"] for day in days for fault in day.faults} == {
         "address_denied", "cursor", "cut_json", "drop_after", "drop_before", "empty_page", "html", "notice",
         "rate_limit", "rewrite", "shift_rows", "status", "success_false", "truncate",
@@ -133,32 +139,24 @@ def _loses_the_calls_of_before(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(BundleWriter, "recording", lambda self, api, rows, **_: recording(self, api, rows, before=None))
 
 
-def _killed_with_a_plain_file(day: Day) -> bool:
-    return day.params.get("format") == "ndjson" and any(mishap.of == "file" for mishap in day.mishaps)
-
-
 @pytest.mark.parametrize(
-    ("broken", "fits", "noticed"),
+    ("broken", "known", "noticed"),
     [
-        (_believes_every_export_complete, None, "calls its rows complete without"),
-        (_takes_rows_twice, None, "a row was written twice"),
-        (_forgets_what_an_earlier_call_wrote, None, "a row was written twice"),
-        (_keeps_rows_of_another_time, None, "and no row was ever hidden"),
-        (_writes_in_place, _killed_with_a_plain_file, "half a file in its place"),
-        (_never_minds_the_time, None, "s of its"),
-        (_gives_up_what_was_read, None, "in another order than the API"),
-        (_tells_nobody_what_is_kept, None, "of which nobody is told"),
-        (_leaves_the_partial_file, None, "behind"),
-        (_loses_the_calls_of_before, None, "its bundle tells of"),
+        (_believes_every_export_complete, 40, "calls its rows complete without"),
+        (_takes_rows_twice, 26, "a row was written twice"),
+        (_forgets_what_an_earlier_call_wrote, 7, "a row was written twice"),
+        (_keeps_rows_of_another_time, 139, "and no row was ever hidden"),
+        (_writes_in_place, 146, "half a file in its place"),
+        (_never_minds_the_time, 10, "s of its"),
+        (_gives_up_what_was_read, 106, "in another order than the API"),
+        (_tells_nobody_what_is_kept, 16, "of which nobody is told"),
+        (_leaves_the_partial_file, 0, "behind"),
+        (_loses_the_calls_of_before, 48, "its bundle tells of"),
     ],
 )
 def test_a_broken_promise_is_noticed(
-    broken: Callable[[pytest.MonkeyPatch], None],
-    fits: Callable[[Day], bool] | None,
-    noticed: str,
-    monkeypatch: pytest.MonkeyPatch,
+    broken: Callable[[pytest.MonkeyPatch], None], known: int, noticed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken(monkeypatch)
-    # fits: days on which this promise can be seen to be broken.
-    days = [number for number in range(DAYS * 4) if fits is None or fits(drawn(SEED, number))]
-    assert any(noticed in problem for number in days for problem in run_day(SEED, number).wrong)
+    # The known day notices it. Where it does so no more, because days are drawn differently, another one may.
+    assert any(noticed in problem for number in (known, *DAYS) for problem in run_day(SEED, number).wrong)
