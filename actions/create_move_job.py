@@ -5,19 +5,13 @@ Remote operation: POST /accounts/{account_id}/email-security/investigate/bulk wi
 
 from __future__ import annotations
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from actions.contract.action import WRITE, Action
 from actions.contract.process import main
+from actions.contract.streams import record
 from actions.shapes.example_job import EXAMPLE_SEARCH, example_created
-from actions.shapes.job_request import (
-    PLAN_OR_SEARCH,
-    CreateJobParams,
-    announce_job,
-    call_of,
-    preview_of,
-    verdict,
-)
+from actions.shapes.job_request import CreateJobParams, call_of, preview_of, verdict
 from connectors.email_security import EmailSecurity
 from connectors.objects.folders import recovery_from
 from connectors.objects.job import Destination
@@ -25,8 +19,6 @@ from remediation.jobs.request import RequestedJob, request_job
 
 
 class Params(CreateJobParams):
-    model_config = ConfigDict(json_schema_extra=PLAN_OR_SEARCH)
-
     destination: Destination | None = Field(
         None,
         description="The folder to move to. This pack can't undo a move to the two RecoverableItems folders. "
@@ -41,7 +33,7 @@ class Params(CreateJobParams):
 
 
 def create_move_job(p: Params, api: EmailSecurity) -> RequestedJob:
-    made = request_job(api, call_of(p, "MOVE", p.destination), announce_job)
+    made = request_job(api, call_of(p, "MOVE", p.destination), record)
     destination = (made.job.get("action_params") or {}).get("destination")
     recovery = recovery_from(destination)
     if recovery is not None:

@@ -36,20 +36,16 @@ class Params(NamedParams):
     )
 
 
-class Result(ChangeResult):
-    pass
-
-
-def move_messages(p: Params, api: EmailSecurity) -> Result:
+def move_messages(p: Params, api: EmailSecurity) -> ChangeResult:
     call = call_of(p, Change("MOVE", p.destination), selection_of(p))
-    return result_of(api, make_change(api, prepare_change(api, call), ACTION.id), Result)
+    return result_of(api, make_change(api, prepare_change(api, call), ACTION.id), ChangeResult)
 
 
 ACTION = Action(
     id="move-messages",
     title="Move messages that are named one by one",
     params=Params,
-    result=Result,
+    result=ChangeResult,
     effect="irreversible",
     permissions=[WRITE],
     function=move_messages,

@@ -5,33 +5,25 @@ Remote operation: POST /accounts/{account_id}/email-security/investigate/bulk wi
 
 from __future__ import annotations
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from actions.contract.action import WRITE, Action
 from actions.contract.process import main
+from actions.contract.streams import record
 from actions.shapes.example_job import example_created
-from actions.shapes.job_request import (
-    PLAN_OR_SEARCH,
-    CreateJobParams,
-    announce_job,
-    call_of,
-    preview_of,
-    verdict,
-)
+from actions.shapes.job_request import CreateJobParams, call_of, preview_of, verdict
 from connectors.email_security import EmailSecurity
 from remediation.jobs.request import RequestedJob, request_job
 
 
 class Params(CreateJobParams):
-    model_config = ConfigDict(json_schema_extra=PLAN_OR_SEARCH)
-
     allow_malicious: bool = Field(
         False, description="Allow messages whose verdict is MALICIOUS or MALICIOUS-BEC to be released."
     )
 
 
 def release_job(p: Params, api: EmailSecurity) -> RequestedJob:
-    return request_job(api, call_of(p, "RELEASE"), announce_job)
+    return request_job(api, call_of(p, "RELEASE"), record)
 
 
 ACTION = Action(

@@ -31,20 +31,16 @@ class Params(NamedParams):
     )
 
 
-class Result(ChangeResult):
-    pass
-
-
-def release_messages(p: Params, api: EmailSecurity) -> Result:
+def release_messages(p: Params, api: EmailSecurity) -> ChangeResult:
     call = call_of(p, Change("RELEASE"), selection_of(p))
-    return result_of(api, make_change(api, prepare_change(api, call), ACTION.id), Result)
+    return result_of(api, make_change(api, prepare_change(api, call), ACTION.id), ChangeResult)
 
 
 ACTION = Action(
     id="release-messages",
     title="Release quarantined messages that are named one by one",
     params=Params,
-    result=Result,
+    result=ChangeResult,
     effect="write",
     permissions=[WRITE],
     function=release_messages,

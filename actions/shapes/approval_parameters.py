@@ -16,9 +16,7 @@ Token = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 def _tokens(given: Any) -> Any:
     """Return the tokens, where whole documents of `cfes approve` are given, one or several."""
     listed = [given] if isinstance(given, str | Mapping) else given
-    if not isinstance(listed, list):
-        return given
-    return [_token(one) for one in listed]
+    return [_token(one) for one in listed] if isinstance(listed, list) else given
 
 
 def _token(given: Any) -> Any:

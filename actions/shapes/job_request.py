@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from actions.contract.action import ActionParams, Preview
-from actions.contract.streams import record
 from actions.shapes.approval_parameters import Approvals, Person
 from connectors.objects.end_of_life import ACTION_LOG, EXPECTED_DISPOSITION, EndedParameter
 from connectors.objects.job import ActionType, Destination
 from connectors.objects.search import SearchParams
 from remediation.guardrails.limits import Limits
 from remediation.guardrails.proposed_job import JobCall
-
-# A job takes a search or a plan. A field's own schema can't express that one of the two is required.
-PLAN_OR_SEARCH: dict[str, Any] = {"anyOf": [{"required": ["search_params"]}, {"required": ["plan"]}]}
 
 
 def _is_not_blank(key: str) -> str:
@@ -61,6 +57,9 @@ class JobRequestParams(ActionParams):
 class CreateJobParams(JobRequestParams):
     """The same for a job that is created, and its search or plan."""
 
+    # A field's own schema can't express that one of the two is required.
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["search_params"]}, {"required": ["plan"]}]})
+
     @classmethod
     def missing(cls, given: Mapping[str, Any]) -> Sequence[str]:
         """Return the names of the required parameters that are missing. A plan has them all."""
@@ -90,11 +89,6 @@ class CreateJobParams(JobRequestParams):
         description="Whether wait-for-job follows at once with the same plan or limit. Otherwise, and with a policy, "
         "the action polls the new job for up to a minute, and cancels it if it discovers more than the limit.",
     )
-
-
-def announce_job(created: bool, job_id: str) -> None:
-    """Record the job for the end of the process, which may come before the action's own result."""
-    record(changed=created, job_id=job_id)
 
 
 def call_of(p: CreateJobParams, action: ActionType, destination: Destination | None = None) -> JobCall:

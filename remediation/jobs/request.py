@@ -56,18 +56,18 @@ class RequestedJob(JsonModel):
     warnings: list[str] = Field(description="Warnings for a person.")
 
 
-def request_job(api: EmailSecurity, call: JobCall, announce: Callable[[bool, str], None]) -> RequestedJob:
+def request_job(api: EmailSecurity, call: JobCall, announce: Callable[..., None]) -> RequestedJob:
     """Check the guardrails, then create the job of the call or reuse the existing one.
 
-    announce: is called as soon as the job is known, with whether this call created it and with its ID. The process may
-    end while the job is watched.
+    announce: is called with `changed` (whether this call created the job) and `job_id` as soon as the job is known: the
+    process may end while the job is watched.
 
     Raises: ParameterError, GuardrailRefusal, and what remediation.jobs.creation.create_job_once raises.
     """
     job, watch = propose_job(api, call), DiscoveryWatch(api)
 
     def meanwhile(state: BulkJob, stamp: Stamp, created: bool, seconds: float) -> None:
-        announce(created, state.job_id)
+        announce(changed=created, job_id=state.job_id)
         limit = _discovery_limit(call, job, stamp).under_policy(api, state, created=created)
         watch.watch(state, limit, created=created, seconds=seconds)
 
@@ -86,7 +86,7 @@ def request_job(api: EmailSecurity, call: JobCall, announce: Callable[[bool, str
         not_made=lambda stamp: refund_job(api, stamp),
         meanwhile=meanwhile,
     )
-    announce(made.created, made.job.job_id)
+    announce(changed=made.created, job_id=made.job.job_id)
     warnings = [*job.warnings, *search_warnings(job.request.search_params)]
     if job.plan is not None and call.approvals:
         warnings += mark_approvals_used(api, job.plan.plan_hash)
