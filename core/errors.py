@@ -66,12 +66,6 @@ def some_of(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(printable(name)[:200] for name in names[:most]) + more
 
 
-def _printable_problem(problem: Problem) -> Problem:
-    """Return the problem with a printable message and a printable pointer on one line."""
-    pointer = printable(problem["pointer"])[:500].replace("\n", " ")
-    return Problem(pointer=pointer, message=printable(problem["message"]))
-
-
 class PackError(Exception):
     """An error that a playbook can branch on. No field holds a secret.
 
@@ -111,7 +105,10 @@ class PackError(Exception):
         self.ray_id = ray_id
         self.job_id = job_id
         self.retry_after_seconds = None if retry_after_seconds is None else whole_seconds(retry_after_seconds)
-        self.problems = [_printable_problem(problem) for problem in problems]
+        self.problems = [
+            Problem(pointer=printable(p["pointer"])[:500].replace("\n", " "), message=printable(p["message"]))
+            for p in problems
+        ]
         self.resume: dict[str, Any] | None = None
 
     def restate(self, message: str, *, help: str | None = None, job_id: str | None = None) -> Self:  # noqa: A002

@@ -5,6 +5,7 @@ The alert is a record of the Logpush dataset `email_security_alerts`.
 
 import json
 import random
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,7 +128,8 @@ def plant(tenant: Tenant, alert: Alert, *, seed: int, size: int, late: int = 0, 
             subject=_for_recipient(alert, recipient),
             recipients=recipients,
             disposition=CLEAN if fate < 0.10 and not arrives_late else "SUSPICIOUS" if fate < 0.15 else "MALICIOUS",
-            links=tuple(_own_link(link, place + 2) for link in alert.links),
+            # The value at the end of a link is another one in each copy.
+            links=tuple(re.sub(r"=[^=]*\Z", f"={place + 2}", link) for link in alert.links),
             attachments=alert.attachments,
             submission=0.15 < fate < 0.165,
         )
@@ -139,11 +141,6 @@ def _for_recipient(alert: Alert, recipient: str) -> str:
         if name and name in alert.subject:
             return alert.subject.replace(name, person(recipient).split(" ")[0])
     return alert.subject
-
-
-def _own_link(link: str, number: int) -> str:
-    address, mark, _ = link.rpartition("=")
-    return f"{address}={number}" if mark else link
 
 
 def _text(record: Mapping[str, Any], name: str, default: str | None = None) -> str:

@@ -26,7 +26,8 @@ def post_delivery_events(
     found.sort(key=lambda record: record["CompletedAt"])
     for record in found:
         for name in ("CompletedAt", "MessageTimestamp", "RequestedAt"):
-            record[name] = _format(record[name], timestamps)
+            at = record[name]
+            record[name] = {"rfc3339": iso(at), "unix": at // SECOND, "unixnano": at * 1000}[timestamps]
     return found
 
 
@@ -89,13 +90,3 @@ def _record(
         "Success": failure is None,
         "To": list(message.to or message.recipients),
     }
-
-
-def _format(at: Instant, timestamps: Timestamps) -> str | int:
-    match timestamps:
-        case "rfc3339":
-            return iso(at)
-        case "unix":
-            return at // SECOND
-        case "unixnano":
-            return at * 1000

@@ -221,7 +221,7 @@ def _warnings_of_ended(ended: Sequence[EndedParameter], connector: EmailSecurity
         return []
     problems, warnings = problems_and_warnings(ended, connector.clock.now())
     if problems:
-        raise ParameterError(problems=[Problem(pointer=pointer, message=message) for pointer, message in problems])
+        raise ParameterError(problems=problems)
     return warnings
 
 

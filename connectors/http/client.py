@@ -14,7 +14,7 @@ _COMMAND_LINE = "httpx._main"
 if "httpx" not in sys.modules:
     # For the import system None means "not installed".
     sys.modules[_COMMAND_LINE] = None  # type: ignore[assignment]
-import httpx  # noqa: E402 -- after the line above, on purpose
+import httpx as httpx  # noqa: E402, PLC0414 -- after the line above, and for other modules to import from here
 
 if sys.modules.get(_COMMAND_LINE, httpx) is None:
     del sys.modules[_COMMAND_LINE]
@@ -25,17 +25,6 @@ from connectors.http.network import Network  # noqa: E402
 from connectors.http.proxies import proxy_for  # noqa: E402
 from core.clock import Deadline  # noqa: E402
 from core.version import VERSION  # noqa: E402
-
-__all__ = [
-    "SLOWEST_ANSWER_FACTOR",
-    "USER_AGENT",
-    "AnswerTooSlow",
-    "BodyTooLarge",
-    "body_chunks",
-    "client",
-    "httpx",
-    "read_body",
-]
 
 USER_AGENT = f"cloudflare-email-security-pack/{VERSION}"
 

@@ -33,7 +33,7 @@ class PageBuffers:
             begin, size = size, size + len(chunk)
             if size > len(body):
                 # The larger buffer is not kept: one very large page must not occupy so much memory.
-                larger = _zeroed(2 * size).getbuffer()
+                larger = BytesIO(bytes(2 * size)).getbuffer()
                 larger[:begin] = body[:begin]
                 body = larger
             body[begin:size] = chunk
@@ -44,14 +44,10 @@ class PageBuffers:
             for buffer in self._kept:
                 if not _is_viewed(buffer):
                     return buffer.getbuffer()
-            fresh = _zeroed(USUAL_PAGE_BYTES)
+            fresh = BytesIO(bytes(USUAL_PAGE_BYTES))
             if len(self._kept) < self._most:
                 self._kept.append(fresh)
             return fresh.getbuffer()
-
-
-def _zeroed(size: int) -> BytesIO:
-    return BytesIO(bytes(size))
 
 
 def _is_viewed(buffer: BytesIO) -> bool:

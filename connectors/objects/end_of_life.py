@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from core.errors import Problem
+from core.json_values import below
+
 
 class EndedParameter(NamedTuple):
     """A deprecated parameter. path: its names from the root. ends: the first instant at which it is refused."""
@@ -17,18 +20,6 @@ class EndedParameter(NamedTuple):
     path: tuple[str, ...]
     ends: datetime
     reason: str
-
-    @property
-    def name(self) -> str:
-        return ".".join(self.path)
-
-    @property
-    def pointer(self) -> str:
-        return "".join(f"/{part}" for part in self.path)
-
-    @property
-    def date(self) -> str:
-        return self.ends.date().isoformat()
 
 
 EXPECTED_DISPOSITION = EndedParameter(
@@ -60,12 +51,14 @@ def without_ended(
     return rest, given
 
 
-def problems_and_warnings(given: Sequence[EndedParameter], now: datetime) -> tuple[list[tuple[str, str]], list[str]]:
-    """Return the problems that refuse the call (pointer and message), and the warnings."""
-    problems = [(one.pointer, f"was removed on {one.date}: {one.reason}") for one in given if now >= one.ends]
-    warnings = [
-        f"{one.name} is deprecated and was not sent (removed on {one.date}): {one.reason}"
-        for one in given
-        if now < one.ends
-    ]
+def problems_and_warnings(given: Sequence[EndedParameter], now: datetime) -> tuple[list[Problem], list[str]]:
+    """Return the problems that refuse the call, and the warnings."""
+    problems, warnings = list[Problem](), list[str]()
+    for one in given:
+        date = one.ends.date().isoformat()
+        if now >= one.ends:
+            problems.append(Problem(pointer=below("", *one.path), message=f"was removed on {date}: {one.reason}"))
+        else:
+            name = ".".join(one.path)
+            warnings.append(f"{name} is deprecated and was not sent (removed on {date}): {one.reason}")
     return problems, warnings

@@ -13,6 +13,7 @@ from actions.contract.catalog import available
 from connectors.email_security import EmailSecurity
 from connectors.objects.end_of_life import ACTION_LOG, EXPECTED_DISPOSITION, EndedParameter, without_ended
 from core.errors import ParameterError
+from core.json_values import below
 from sandbox.server import RunningSandbox
 from tests.clock import FakeClock
 from tests.conftest import CAMPAIGN as PLANTED
@@ -43,16 +44,16 @@ def test_an_ended_parameter_warns_before_its_date_and_is_refused_from_then_on(
     before = run({**params, **more}, api_at(api, ended.ends - LAST))
     assert (
         sum(
-            f"{ended.name} is deprecated and was not sent (removed on {ended.date})" in warning
+            f"{'.'.join(ended.path)} is deprecated and was not sent (removed on {ended.ends:%Y-%m-%d})" in warning
             for warning in before["warnings"]
         )
         == 1
     )
     effects = sandbox.state.truth()["effects"]
-    with pytest.raises(ParameterError, match=f"was removed on {ended.date}") as caught:
+    with pytest.raises(ParameterError, match=f"was removed on {ended.ends:%Y-%m-%d}") as caught:
         run({**params, **more}, api_at(api, ended.ends))
     assert (caught.value.exit_code, caught.value.applied) == (2, "no")
-    assert [problem["pointer"] for problem in caught.value.problems] == [ended.pointer]
+    assert [problem["pointer"] for problem in caught.value.problems] == [below("", *ended.path)]
     assert sandbox.state.truth()["effects"] == effects
     assert all("action_log" not in job["search_params"] for job in sandbox.state.truth()["jobs"])
 
