@@ -143,6 +143,8 @@ def _deliver(tenant: Tenant, mail: ParsedMail, time: Instant, verdict: str | Non
     links, attachments = _contents(mail, complete=complete)
     reply_to = _addresses(mail, "Reply-To")
     message_id = _text(mail, "Message-ID").strip()
+    spam_flag, spam_status = (_text(mail, name).strip().casefold() for name in ("X-Spam-Flag", "X-Spam-Status"))
+    marked_spam = spam_flag == "yes" or spam_status.startswith("yes")
     tenant.add(
         time=time,
         sender=Sender(
@@ -157,7 +159,7 @@ def _deliver(tenant: Tenant, mail: ParsedMail, time: Instant, verdict: str | Non
         subject=_text(mail, "Subject"),
         recipients=tuple(dict.fromkeys(found for _, found in held_by)),
         to=to or None,
-        disposition=verdict or ("SPAM" if _is_marked_spam(mail) else CLEAN),
+        disposition=verdict or ("SPAM" if marked_spam else CLEAN),
         links=links,
         attachments=attachments,
         message_id=message_id or None,
@@ -204,12 +206,6 @@ def _first_hop(mail: ParsedMail) -> str:
 def _check_result(mail: ParsedMail, check: str) -> Literal["pass", "neutral", "fail", "error", "none"]:
     found = re.search(rf"\b{check}=(pass|neutral|fail|none)\b", _text(mail, "Authentication-Results"))
     return cast(Literal["pass", "neutral", "fail", "none"], found[1]) if found else "none"
-
-
-def _is_marked_spam(mail: ParsedMail) -> bool:
-    return _text(mail, "X-Spam-Flag").strip().casefold() == "yes" or _text(mail, "X-Spam-Status").casefold().startswith(
-        "yes"
-    )
 
 
 def _contents(mail: ParsedMail, *, complete: bool) -> tuple[tuple[str, ...], tuple[Attachment, ...]]:

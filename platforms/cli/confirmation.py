@@ -28,7 +28,7 @@ def confirm_call(screen: Screen, action: Action[Any, Any], params: Mapping[str, 
     if bounded or not action.asks_first(params):
         return dict(params)
     if not approval.can_ask(screen):
-        if approval.in_background():
+        if approval.in_foreground() is False:
             raise NotConfirmed("the command runs in the background of a terminal, so it can't ask you")
         return dict(params)
     try:

@@ -196,21 +196,16 @@ def agrees(screen: Screen, effect: str) -> bool:
 
 def can_answer() -> bool:
     """Return whether somebody can type, on standard input or on this process's terminal. Never blocks."""
-    return _answering() is True
+    return in_foreground() is True
 
 
-def in_background() -> bool:
-    """Return whether this process has a terminal, but runs in its background."""
-    return _answering() is False
-
-
-def _answering() -> bool | None:
+def in_foreground() -> bool | None:
     """Return whether this process is in the foreground of its terminal; None without a terminal."""
     if is_terminal(sys.stdin):
-        return _in_foreground(sys.stdin)
+        return _runs_in_foreground_of(sys.stdin)
     try:
         with Path(TERMINAL).open(encoding="utf-8") as terminal:
-            return _in_foreground(terminal)
+            return _runs_in_foreground_of(terminal)
     except OSError:
         return None
 
@@ -226,7 +221,7 @@ def typed_answer() -> str | None:
         return None
 
 
-def _in_foreground(terminal: TextIO) -> bool:
+def _runs_in_foreground_of(terminal: TextIO) -> bool:
     # The shell would stop a background job at its first read, without a message.
     try:
         return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()

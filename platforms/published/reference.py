@@ -29,10 +29,12 @@ TABLES: dict[Path, dict[str, Table]] = {
     },
     ROOT / "docs" / "reference" / "exports.md": {"columns": reference_tables.columns},
     ROOT / "docs" / "reference" / "playbook-language.md": {
-        "playbook keys": reference_tables.playbook_keys,
+        "playbook keys": lambda: reference_tables.models(reference_tables.PLAYBOOK_PARTS),
         "filters": reference_tables.filters,
     },
-    ROOT / "docs" / "reference" / "policy.md": {"policy keys": reference_tables.policy_keys},
+    ROOT / "docs" / "reference" / "policy.md": {
+        "policy keys": lambda: reference_tables.models(reference_tables.POLICY_PARTS)
+    },
     ROOT / "docs" / "reference" / "settings.md": {"settings": reference_tables.settings},
 }
 

@@ -22,7 +22,7 @@ from remediation.guardrails.policy.rules import ApprovalRule, Approver, Budget, 
 _PARQUET_TYPES = {"text": "text", "list": "list of text", "integer": "integer", "boolean": "boolean"}
 
 # The maps of a playbook and of a policy, with the words that head their tables.
-_PLAYBOOK_PARTS: tuple[tuple[str, type[BaseModel]], ...] = (
+PLAYBOOK_PARTS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("The playbook", language.Playbook),
     ("An input, in `inputs`", language.InputSpec),
     ("A step that runs an action", language.ActionStep),
@@ -33,7 +33,7 @@ _PLAYBOOK_PARTS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("A step that ends the run early", language.FinishStep),
     ("A step that computes values", language.SetStep),
 )
-_POLICY_PARTS: tuple[tuple[str, type[BaseModel]], ...] = (
+POLICY_PARTS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("The policy", Policy),
     ("A rule in `plan_needed`", Rule),
     ("A rule in `approval_needed`", ApprovalRule),
@@ -104,16 +104,6 @@ def _errors(kinds: list[type[pack_errors.PackError]]) -> str:
     return markdown.table(("type", "exit", "what happened", "what to do"), rows)
 
 
-def playbook_keys() -> str:
-    """Return one table for each map of the playbook format."""
-    return _models(_PLAYBOOK_PARTS)
-
-
-def policy_keys() -> str:
-    """Return one table for each map of the policy format."""
-    return _models(_POLICY_PARTS)
-
-
 def filters() -> str:
     """Return the table of the pack's filters, and a list of those of Jinja."""
     rows = [(f"`{name}`", (function.__doc__ or "").strip().split("\n\n")[0]) for name, function in OWN_FILTERS.items()]
@@ -128,7 +118,8 @@ def _default(field: FieldInfo) -> str:
     return f"`{value:g}`" if type(value) in (int, float) else f"`{value}`" if isinstance(value, str) else ""
 
 
-def _models(parts: tuple[tuple[str, type[BaseModel]], ...]) -> str:
+def models(parts: tuple[tuple[str, type[BaseModel]], ...]) -> str:
+    """Return one table for each map of a format, under its title."""
     return "\n\n".join(f"### {title}\n\n{_model(model)}" for title, model in parts)
 
 

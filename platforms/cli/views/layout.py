@@ -51,12 +51,10 @@ class Whole(str):
 def console(*, stderr: bool) -> Console:
     """Return the console of standard output or standard error."""
     # Rich would read COLUMNS=0 as a width of 0.
-    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS" or _is_width(value)}
+    environment = dict(os.environ)
+    if not re.fullmatch("0*[1-9][0-9]*", environment.get("COLUMNS", "")):
+        environment.pop("COLUMNS", None)
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False, _environ=environment)
-
-
-def _is_width(text: str) -> bool:
-    return text.isascii() and text.isdigit() and int(text) > 0
 
 
 def safe(value: object, style: str = "") -> Text:
