@@ -189,7 +189,7 @@ def test_the_demo_runs_a_playbook_against_a_sandbox_of_its_own(
     assert [process.returncode for process in started] == [0]
 
 
-@pytest.mark.parametrize("how", ["ctrl-c", "sigterm", "sighup", "failure"])
+@pytest.mark.parametrize("how", ["ctrl-c", "sigterm", pytest.param("sighup", marks=pytest.mark.exhaustive), "failure"])
 def test_the_demo_leaves_no_sandbox_behind(
     how: str, cfes: Cfes, started: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -193,25 +193,37 @@ def flip_bit(data: bytes, place: int) -> bytes:
     return bytes(changed)
 
 
+@pytest.fixture(scope="module")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    bundle = make_bundle(tmp_path_factory.mktemp("signed") / "case", signed=True)
+    assert verify(bundle, PUBLIC).verified
+    return bundle
+
+
+@pytest.fixture(scope="module")
+def shared_zip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bundle(tmp_path_factory.mktemp("signed") / "case.zip", signed=True)
+
+
 @given(which=st.integers(0, 10), place=st.integers(0, 10**7))
-def test_every_flipped_bit_is_detected(which: int, place: int, tmp_path_factory: pytest.TempPathFactory) -> None:
-    bundle = make_bundle(tmp_path_factory.mktemp("flipped") / "case", signed=True)
-    paths = sorted(path for path in bundle.iterdir() if path.stat().st_size)
+def test_every_flipped_bit_is_detected(shared_folder: Path, which: int, place: int) -> None:
+    paths = sorted(path for path in shared_folder.iterdir() if path.stat().st_size)
     path = paths[which % len(paths)]
-    path.write_bytes(flip_bit(path.read_bytes(), place))
+    data = path.read_bytes()
+    path.write_bytes(flip_bit(data, place))
     try:
-        verified = verify(bundle, PUBLIC).verified
+        verified = verify(shared_folder, PUBLIC).verified
     except ParameterError:
         verified = False
+    finally:
+        path.write_bytes(data)
     assert not verified
 
 
 @given(places=st.lists(st.integers(0, 10**7), min_size=1, max_size=8), cut=st.integers(0, 4000) | st.none())
-def test_a_damaged_zip_is_reported(
-    places: list[int], cut: int | None, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    bundle = make_bundle(tmp_path_factory.mktemp("damaged") / "case.zip", signed=True)
-    data = bundle.read_bytes()
+def test_a_damaged_zip_is_reported(shared_zip: Path, places: list[int], cut: int | None) -> None:
+    data = shared_zip.read_bytes()
+    bundle = shared_zip.with_name("damaged.zip")
     for place in places:
         data = flip_bit(data, place)
     bundle.write_bytes(data[:cut])
