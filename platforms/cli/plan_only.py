@@ -12,7 +12,7 @@ from typing import Any
 
 from actions.contract import catalog
 from actions.contract.action import Action
-from core.errors import OutputError, ParameterError, printable
+from core.errors import OutputError, ParameterError
 from platforms.cli import playbook_run
 from platforms.cli.errors import NoPlan, NothingToPlan
 from platforms.cli.inputs.flag_words import document_in_flags, result_in_flags
@@ -62,7 +62,7 @@ class StoppingGate(Gate):
         self._previews = previews
 
     def __call__(self, upcoming: local.Upcoming) -> None:
-        """Raises: ChangeReached, and what a preview raises."""
+        """Stop before an action that may change something. Raises: ChangeReached, and the errors of a preview."""
         action, params = catalog.find(upcoming.command.action), upcoming.command.params
         if action.may_change(params):
             shown = self._previews.of(action, params)
@@ -93,7 +93,7 @@ class PlanFile:
         return self.name not in (None, STANDARD_OUTPUT)
 
     def check(self) -> None:
-        """Raises: ParameterError if the file already exists or can't be created."""
+        """Check that the file can be created. Raises: ParameterError."""
         if not self.is_file:
             return
         place = Path(self.name or "")
@@ -127,7 +127,7 @@ class PlanFile:
 
     def _refused(self, reason: str) -> ParameterError:
         return ParameterError(
-            printable(f"--out {(self.name or '')[:200]!r} {reason}"), help="Nothing was changed. Name another file."
+            f"--out {(self.name or '')[:200]!r} {reason}", help="Nothing was changed. Name another file."
         )
 
 
