@@ -70,14 +70,11 @@ def check_counters(job: Job) -> Check:
         return Check("unknown", Wording("Some of the job's counters are not known."))
     absent = [word.lower() for word in ("SKIPPED", "CANCELLED") if counters[word] is None]
     total = sum(number or 0 for number in counters.values())
-    words = {
-        "COMPLETED": "successful",
-        "FAILED": "failed",
-        "SKIPPED": "skipped",
-        "CANCELLED": "cancelled",
-        "PENDING": "pending",
-    }
-    terms = " + ".join(f"{counters[status]:,} {word}" for status, word in words.items() if counters[status] is not None)
+    terms = " + ".join(
+        f"{number:,} {'successful' if status == 'COMPLETED' else status.lower()}"
+        for status, number in counters.items()
+        if number is not None
+    )
     sums = f"The job's counters: {job.discovered:,} discovered; {terms} = {total:,}."
     if absent:
         sums += f" The job does not report {' or '.join(absent)} messages."

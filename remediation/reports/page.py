@@ -162,20 +162,21 @@ def _key_figures(
     facts: Mapping[str, Any], job: Job, tally: Tally | None, checked: tuple[Wording, Tone]
 ) -> list[Figure]:
     """Return the time to remediate, the job's duration, and the state of the evidence. `checked` sums up the checks."""
-    durations = tally.scanned_to_done if tally else None
-    half = durations.percentile(50) if durations else None
+    figures = []
+    durations = tally.scanned_to_done if tally else Durations()
+    half, most = durations.percentile(50), durations.percentile(95)
+    if half is not None and most is not None:
+        note = f"median, from scan to {job.done_word}; p95 {duration(most)}"
+        if durations.count == 1:
+            note = f"from scan to {job.done_word}, for the one message"
+        figures.append(Figure(remediation(job), duration(half), Wording(note + (", so far" if job.running else ""))))
     received = parse_lenient(part(facts, "alert").get("received"))
     response = (job.completed - received).total_seconds() if job.completed and received else None
     after_alert = "" if response is None else f"; ended {duration(response)} after the alert"
-    figures = [
-        Figure(remediation(job), None if half is None else duration(half), _about_remediation(durations, job)),
-        Figure(
-            Wording("Job duration"),
-            None if job.total_seconds is None else duration(job.total_seconds),
-            Wording(f"from created to ended{after_alert}"),
-        ),
-    ]
-    return [*(figure for figure in figures if figure.value is not None), _evidence(facts, job, checked)]
+    if job.total_seconds is not None:
+        note = f"from created to ended{after_alert}"
+        figures.append(Figure(Wording("Job duration"), duration(job.total_seconds), Wording(note)))
+    return [*figures, _evidence(facts, job, checked)]
 
 
 def _evidence(facts: Mapping[str, Any], job: Job, checked: tuple[Wording, Tone]) -> Figure:
@@ -195,11 +196,3 @@ def _evidence(facts: Mapping[str, Any], job: Job, checked: tuple[Wording, Tone])
     elif rows is not None:
         words = Wording(f"{counted(rows, 'row')}; {words}")
     return Figure(Wording("Evidence"), value, words, tone)
-
-
-def _about_remediation(durations: Durations | None, job: Job) -> Wording:
-    so_far = ", so far" if job.running else ""
-    most = durations.percentile(95) if durations else None
-    if durations is None or most is None or durations.count == 1:
-        return Wording(f"from scan to {job.done_word}, for the one message{so_far}")
-    return Wording(f"median, from scan to {job.done_word}; p95 {duration(most)}{so_far}")

@@ -63,25 +63,19 @@ class Table:
 
 def outcome_lines(job: Job) -> tuple[list[Line], list[Piece]]:
     """Return the job's counters as lines and as the pieces of the outcome bar; both empty if nothing was counted."""
-    names = {
-        "COMPLETED": job.done_word.capitalize(),
-        "FAILED": "Failed",
-        "SKIPPED": "Skipped",
-        "CANCELLED": "Cancelled",
-        "PENDING": "Pending" if job.running else "Not processed",
-    }
+    names = {"COMPLETED": job.done_word.capitalize(), "PENDING": "Pending" if job.running else "Not processed"}
     # The sum, not the job's total: the bar is full even if the two differ.
     total = sum(number or 0 for number in job.counters.values())
     if not total and not job.discovered:
         return [], []
     lines = [
         Line(
-            Wording(name),
-            number := job.counters[status],
+            Wording(names.get(status, status.capitalize())),
+            number,
             None if number is None or not total else 100 * number / total,
             TONES[status],
         )
-        for status, name in names.items()
+        for status, number in job.counters.items()
     ]
     return lines, lay_out([(line.tone, line.rows or 0) for line in lines], total) if total else []
 
