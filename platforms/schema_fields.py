@@ -23,7 +23,7 @@ class Field:
 
     @property
     def shape(self) -> Schema:
-        """The schema of a value that is not null: references followed, and a lone "or null" left out."""
+        """Return the schema of a value that is not null: references followed, and a lone "or null" left out."""
         return _follow(self.declared, self.root)
 
     @property
@@ -40,23 +40,23 @@ class Field:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The values that the schema lists; empty if it lists none."""
+        """Return the values that the schema lists; empty if it lists none."""
         return tuple(str(choice) for choice in self.shape.get("enum", ()))
 
     @property
     def types(self) -> frozenset[str]:
-        """The JSON types that a value which is not null may have; empty if the schema leaves them open."""
+        """Return the JSON types of a value that is not null; empty if the schema leaves them open."""
         branches = self.shape.get("anyOf", (self.shape,))
         return frozenset(str(branch["type"]) for branch in branches if "type" in branch) - {"null"}
 
     @property
     def type_words(self) -> str:
-        """The type for a person, such as "string or null" or "array of object"."""
+        """Return the type for a person, such as "string or null" or "array of object"."""
         return _words(self.declared)
 
     @property
     def fields(self) -> list[Field]:
-        """The fields of the value if it is an object, else empty."""
+        """Return the fields of the value if it is an object, else empty."""
         return list(_fields(self.shape, self.root))
 
 

@@ -56,7 +56,7 @@ class Channel(io.RawIOBase):
         return True
 
     def fileno(self) -> int:
-        """Raises: UnsupportedOperation, an OSError, for a stream that was closed."""
+        """Return the descriptor. Raises: UnsupportedOperation, an OSError, for a stream that was closed."""
         if self._descriptor is None:
             raise io.UnsupportedOperation("fileno")
         return self._descriptor
@@ -80,7 +80,7 @@ class Channel(io.RawIOBase):
         return size
 
     def _write_all(self, rest: memoryview) -> None:
-        """Raises: OSError."""
+        """Write all bytes, or raise OSError."""
         if self._descriptor is None:
             raise OSError(errno.EBADF, CLOSED)
         while rest:

@@ -63,7 +63,7 @@ def not_approved(directory: Path, changes: Sequence[Change]) -> NotApproved:
 
 
 def require_person(screen: Screen, steps: Sequence[Step]) -> None:
-    """Raises: NobodyToAsk if a step needs a confirmation and nobody can be asked."""
+    """Check that somebody can confirm the steps that need it. Raises: NobodyToAsk."""
     need_answer = [s for s in steps if isinstance(s, ActionStep) and catalog.find(s.action).asks_first(s.with_)]
     if need_answer and not can_ask(screen):
         step = need_answer[0]

@@ -98,7 +98,7 @@ class Outcome:
         return dict(vars(self))
 
     def closing_document(self) -> dict[str, Json]:
-        """The same without the records of the steps, which are in the journal."""
+        """Return the outcome without the records of the steps, which are in the journal."""
         return {name: value for name, value in self.document().items() if name != "steps"}
 
 
@@ -176,7 +176,7 @@ def resume(
 
 
 def _refuse_unnameable(directory: Path) -> None:
-    """Raises: DirectoryUnusable if the path is not UTF-8, because no result could contain it."""
+    """Refuse a path that is not UTF-8, because no result could contain it. Raises: DirectoryUnusable."""
     try:
         str(directory).encode()
     except UnicodeEncodeError:
@@ -187,7 +187,7 @@ def _refuse_unnameable(directory: Path) -> None:
 
 
 def _absolute(directory: Path) -> Path:
-    """Raises: DirectoryUnusable if the path is relative and the working directory was removed."""
+    """Return the absolute path. Raises: DirectoryUnusable if the working directory was removed."""
     try:
         return directory.absolute()
     except OSError as error:

@@ -165,7 +165,7 @@ def _show(
 
 
 def _check_requester(subject: Plan | DryRun, approver: str) -> None:
-    """Raises: ApprovalRefused if the approval would not count."""
+    """Check that an approval by this person would count. Raises: ApprovalRefused."""
     if subject.requested_by is not None and same_person(subject.requested_by, approver):
         raise ApprovalRefused(
             f"{subject.requested_by} is the requester, and requesters can't approve their own requests",

@@ -26,7 +26,7 @@ def sandbox(context: typer.Context) -> None:
 
 
 def require_extra() -> None:
-    """Raises: ExtraMissing if the packages of the sandbox are not installed."""
+    """Check that the packages of the sandbox are installed. Raises: ExtraMissing."""
     for name in ("fastapi", "uvicorn"):
         # find_spec is not enough: it also finds modules that None in sys.modules disables.
         try:

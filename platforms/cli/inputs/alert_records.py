@@ -95,7 +95,7 @@ def _value(data: bytes) -> Any:
 
 
 def _unpacked(data: bytes, what: str) -> bytes:
-    """Raises: ParameterError."""
+    """Return the bytes, unpacked if they are gzip. Raises: ParameterError."""
     if not data.startswith(_GZIP):
         return data
     try:

@@ -66,7 +66,7 @@ def read_subject(document: Mapping[str, Any], now: datetime) -> Plan | DryRun:
 
 
 def _check_ids(found: DryRun) -> None:
-    """Raises: PlanRefused."""
+    """Check that the IDs of a dry run match its hash. Raises: PlanRefused."""
     if found.ids is None:
         raise PlanRefused(
             UNCHECKABLE, help="Nothing was signed. Give the whole result of a dry run of at most 10,000 messages."
