@@ -1,4 +1,4 @@
-"""A small Lambda Runtime API, which AWS's own runtime client is run against: one event in, one answer out.
+"""A small Lambda Runtime API for AWS's own runtime client: one event in, one answer out.
 
 Source: AWS Lambda Developer Guide, "Using the Lambda runtime API".
 """
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Answer(NamedTuple):
-    """What the function answered: kind is `response` or `error`. seconds: from the event to the answer."""
+    """The answer of the function. kind: `response` or `error`. seconds: from the event to the answer."""
 
     kind: str
     body: Any
@@ -31,7 +31,7 @@ class Answer(NamedTuple):
 
 
 class LambdaRuntime:
-    """The pack's handler in a process of awslambdaric, whose every invocation has `limit_seconds`."""
+    """The pack's handler in a process of awslambdaric. Each invocation has a limit of `limit_seconds`."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._events: Queue[tuple[Any, float]] = Queue()
@@ -69,14 +69,14 @@ class LambdaRuntime:
         self._server.server_close()
 
     def invoke(self, event: Mapping[str, Any], limit_seconds: float) -> Answer:
-        """Raises: TimeoutError where the function did not answer long after its limit."""
-        began = time.monotonic()
+        """Return the answer to an event. Raises: TimeoutError if there is none long after the limit."""
+        started = time.monotonic()
         self._events.put((event, limit_seconds))
         try:
             path, body = self._answers.get(timeout=limit_seconds + 30)
         except Empty:
             raise TimeoutError(f"no answer after {limit_seconds + 30} s") from None
-        return Answer(path.rsplit("/", 1)[1], json.loads(body), time.monotonic() - began)
+        return Answer(path.rsplit("/", 1)[1], json.loads(body), time.monotonic() - started)
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         runtime = self
@@ -86,7 +86,7 @@ class LambdaRuntime:
             disable_nagle_algorithm = True
 
             def log_message(self, *_: object) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
             def do_GET(self) -> None:
                 event, limit = runtime._events.get()

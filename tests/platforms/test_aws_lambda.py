@@ -1,4 +1,4 @@
-"""The serverless door: one event in, one result out, and done before the function's own limit."""
+"""The AWS Lambda handler: one event in, one result out, within the time limit of the function."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.conftest import CAMPAIGN
 
 
 class Context:
-    """A function with so many seconds left on a clock."""
+    """A Lambda context with this many seconds left on a clock."""
 
     def __init__(self, seconds: float, clock: FakeClock | None = None) -> None:
         self._clock = clock or FakeClock()
@@ -49,7 +49,7 @@ def test_an_event_runs_its_action(sandbox: RunningSandbox) -> None:
 
 
 @pytest.mark.usefixtures("connected")
-def test_a_wait_ends_before_the_function_does_and_can_be_resumed(sandbox: RunningSandbox) -> None:
+def test_a_wait_ends_before_the_function_limit_and_can_be_resumed(sandbox: RunningSandbox) -> None:
     clock = FakeClock(moved=sandbox.state.advance)
     job_id = aws_lambda.run({"action": "create-move-job", "params": MOVE}, Context(60), clock)["job_id"]
     event = {"action": "wait-for-job", "params": {"job_id": job_id, "timeout_seconds": 3600}}
@@ -66,37 +66,37 @@ def test_a_wait_ends_before_the_function_does_and_can_be_resumed(sandbox: Runnin
     [None, [], {}, {"action": 5}, {"action": "get-job", "parameters": {}}, {"action": "get-job", "params": []},
      {"action": "no-such-action"}, {"action": "../get_job"}],
 )  # fmt: skip
-def test_an_event_that_is_none_is_refused(event: Any) -> None:
+def test_an_invalid_event_is_refused(event: Any) -> None:
     with pytest.raises(ParameterError):
         aws_lambda.handler(event, Context(60))
 
 
 @pytest.mark.usefixtures("connected")
-def test_an_error_is_raised_by_its_own_name_with_the_document_as_its_message() -> None:
+def test_an_error_keeps_its_type_and_has_the_document_as_its_message() -> None:
     with pytest.raises(BroadSearchRefused) as caught:
         aws_lambda.handler({"action": "release-job", "params": {"search_params": {}}}, Context(60))
     assert json.loads(str(caught.value))["error"]["type"] == "BroadSearchRefused"
 
 
 @pytest.mark.usefixtures("connected")
-def test_without_time_nothing_is_begun(sandbox: RunningSandbox) -> None:
+def test_an_event_without_enough_time_starts_nothing(sandbox: RunningSandbox) -> None:
     with pytest.raises(DeadlineExceeded):
         aws_lambda.handler({"action": "create-move-job", "params": MOVE}, Context(0.5))
     assert sandbox.state.truth()["jobs"] == []
 
 
-def test_no_credentials_is_an_authentication_failure() -> None:
+def test_missing_credentials_are_an_authentication_failure() -> None:
     with pytest.raises(AuthenticationFailed):
         aws_lambda.handler({"action": "list-jobs"}, Context(60))
 
 
-def test_what_needs_no_connection_needs_no_credentials(tmp_path: Any) -> None:
+def test_an_action_without_a_connection_needs_no_credentials(tmp_path: Any) -> None:
     params = {"destination": str(tmp_path / "report.html"), "job": {"status": "COMPLETED"}}
     assert aws_lambda.handler({"action": "render-report", "params": params}, Context(60))["file"]["bytes"] > 0
 
 
 @pytest.mark.usefixtures("connected")
-def test_no_secret_is_in_what_the_runtime_reports(sandbox: RunningSandbox, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_contains_no_secret(sandbox: RunningSandbox, capsys: pytest.CaptureFixture[str]) -> None:
     sandbox.state.faults.add("*", "address_denied", times=None)
     with pytest.raises(PackError) as caught:
         aws_lambda.handler({"action": "list-jobs", "params": {}}, Context(60))
@@ -104,7 +104,7 @@ def test_no_secret_is_in_what_the_runtime_reports(sandbox: RunningSandbox, capsy
 
 
 @pytest.mark.usefixtures("connected")
-def test_a_result_that_the_runtime_would_refuse_is_refused_before(
+def test_a_result_over_the_lambda_size_limit_is_refused(
     sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = FakeClock(moved=sandbox.state.advance)
@@ -117,7 +117,7 @@ def test_a_result_that_the_runtime_would_refuse_is_refused_before(
     with pytest.raises(InlineTooLarge, match="6 MB") as caught:
         aws_lambda.run(inline, Context(60), clock)
     assert "store" in caught.value.help
-    # A limit of the caller's own is told as one.
+    # A limit set by the caller is named in the error.
     inline["params"] = {"job_id": job_id, "inline_limit_bytes": 3000}
     with pytest.raises(InlineTooLarge, match=r"inline_limit_bytes \(3000\)"):
         aws_lambda.run(inline, Context(60), clock)

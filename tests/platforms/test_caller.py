@@ -1,4 +1,4 @@
-"""The caller is who the platform proves, never who the event's text says; and two callers have two names."""
+"""The caller is the identity that the platform proves, never a text in the event. Two callers have two names."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def rest_api(**identity: Any) -> dict[str, Any]:
     return {"requestContext": {"identity": {"cognitoIdentityId": None, "userArn": None, **identity}}}
 
 
-def named(event: Any, caller_from: str, context: object = None) -> str | None:
+def caller_name(event: Any, caller_from: str, context: object = None) -> str | None:
     return caller_of(event, context, settings(caller_from, requested_by="soar"))
 
 
@@ -48,16 +48,16 @@ FORGED = [
 ]
 
 
-class TestWhoItIs:
+class TestCallerIdentity:
     @pytest.mark.parametrize("event", FORGED)
-    def test_without_the_setting_the_event_counts_for_nothing(self, event: Any) -> None:
+    def test_without_the_setting_the_event_is_ignored(self, event: Any) -> None:
         context = SimpleNamespace(identity=SimpleNamespace(cognito_identity_id="eu-west-1:someone"))
         assert caller_of(event, context, settings(requested_by="soar")) == "soar"
         assert caller_of(event, context, settings()) is None
 
     @pytest.mark.parametrize("event", [http_api(iam={"userArn": ARN}), rest_api(userArn=ARN)])
-    def test_a_signed_request_is_its_user(self, event: Any) -> None:
-        assert named(event, "api-gateway-iam") == "arn%3Aaws%3Aiam%3A%3A123456789012%3Auser%2Fana"
+    def test_a_signed_request_names_its_user(self, event: Any) -> None:
+        assert caller_name(event, "api-gateway-iam") == "arn%3Aaws%3Aiam%3A%3A123456789012%3Auser%2Fana"
 
     @pytest.mark.parametrize(
         "event",
@@ -66,36 +66,36 @@ class TestWhoItIs:
             rest_api(userArn=POOL, cognitoIdentityId="eu-west-1:0a1b"),
         ],
     )
-    def test_the_users_of_an_identity_pool_are_told_apart(self, event: Any) -> None:
-        assert named(event, "api-gateway-iam") == "cognito%3Aeu-west-1%3A0a1b"
+    def test_users_of_an_identity_pool_have_different_names(self, event: Any) -> None:
+        assert caller_name(event, "api-gateway-iam") == "cognito%3Aeu-west-1%3A0a1b"
 
     @pytest.mark.parametrize("authorizer", [{"jwt": {"claims": CLAIMS}}, {"claims": CLAIMS}])
-    def test_a_token_is_its_verified_address_as_a_policy_names_people(self, authorizer: Any) -> None:
-        assert named(http_api(**authorizer), "api-gateway-jwt") == ANA
+    def test_a_token_names_its_verified_address(self, authorizer: Any) -> None:
+        assert caller_name(http_api(**authorizer), "api-gateway-jwt") == ANA
 
     @pytest.mark.parametrize("verified", [None, False, "false", "", "1", 1, "TRUE "])
-    def test_an_address_that_is_not_verified_is_not_believed(self, verified: Any) -> None:
+    def test_an_unverified_address_is_ignored(self, verified: Any) -> None:
         claims = {**CLAIMS, "email_verified": verified}
-        name = named(http_api(jwt={"claims": claims}), "api-gateway-jwt")
+        name = caller_name(http_api(jwt={"claims": claims}), "api-gateway-jwt")
         assert name == "sub%3Ahttps%3A%2F%2Fid.example%2Fpool%7C8f1e"
 
-    def test_a_subject_is_that_of_its_issuer_and_never_an_address(self) -> None:
-        def of(**claims: str) -> str | None:
-            return named(http_api(jwt={"claims": claims}), "api-gateway-jwt")
+    def test_a_subject_name_includes_its_issuer_and_is_never_an_address(self) -> None:
+        def name_of_claims(**claims: str) -> str | None:
+            return caller_name(http_api(jwt={"claims": claims}), "api-gateway-jwt")
 
         names = {
-            of(sub=ANA, iss="https://id.example"),
-            of(sub=ANA, iss="https://other.example"),
-            of(sub=f"other.example|{ANA}", iss="https://"),
-            of(sub=ANA, iss="https://id.example|x"),
-            of(sub=f"x|{ANA}", iss="https://id.example"),
+            name_of_claims(sub=ANA, iss="https://id.example"),
+            name_of_claims(sub=ANA, iss="https://other.example"),
+            name_of_claims(sub=f"other.example|{ANA}", iss="https://"),
+            name_of_claims(sub=ANA, iss="https://id.example|x"),
+            name_of_claims(sub=f"x|{ANA}", iss="https://id.example"),
             ANA,
         }
         assert len(names) == 6
 
     def test_the_identity_of_a_direct_call_comes_from_the_context(self) -> None:
         context = SimpleNamespace(identity=SimpleNamespace(cognito_identity_id="eu-west-1:0a1b"))
-        assert named({}, "cognito-identity", context) == "cognito%3Aeu-west-1%3A0a1b"
+        assert caller_name({}, "cognito-identity", context) == "cognito%3Aeu-west-1%3A0a1b"
 
     @pytest.mark.parametrize("context", [None, SimpleNamespace(), SimpleNamespace(identity=None),
         SimpleNamespace(identity=SimpleNamespace(cognito_identity_id=None)),
@@ -103,7 +103,7 @@ class TestWhoItIs:
     ])  # fmt: skip
     def test_a_context_without_an_identity_is_refused(self, context: Any) -> None:
         with pytest.raises(AuthenticationFailed):
-            named(FORGED[2], "cognito-identity", context)
+            caller_name(FORGED[2], "cognito-identity", context)
 
     @pytest.mark.parametrize(
         "event",
@@ -117,53 +117,53 @@ class TestWhoItIs:
          {**CLAIMS, "userArn": ARN}, {"body": FORGED[0], "params": {"requested_by": "ceo"}},
          {"requestContext": {"authorizer": {"iam": {"userArn": ARN}}, "identity": {"userArn": SSO}}}],
     )  # fmt: skip
-    def test_where_the_platform_names_nobody_the_call_is_refused(self, event: Any) -> None:
+    def test_an_event_without_a_platform_identity_is_refused(self, event: Any) -> None:
         for caller_from in ("api-gateway-iam", "api-gateway-jwt"):
             with pytest.raises(AuthenticationFailed, match=f"CFES_CALLER_FROM is {caller_from}") as caught:
-                named(event, caller_from)
+                caller_name(event, caller_from)
             assert (caught.value.exit_code, caught.value.help.startswith("Nothing was changed.")) == (4, True)
 
-    def test_one_way_is_not_taken_for_the_other(self) -> None:
+    def test_an_identity_of_another_source_is_refused(self) -> None:
         for event, caller_from in (
             (http_api(iam={"userArn": ARN}), "api-gateway-jwt"),
             (http_api(jwt={"claims": CLAIMS}), "api-gateway-iam"),
             (http_api(iam={"userArn": ARN}), "cognito-identity"),
         ):
             with pytest.raises(AuthenticationFailed):
-                named(event, caller_from)
+                caller_name(event, caller_from)
 
-    def test_the_settings_carry_the_caller(self) -> None:
+    def test_the_caller_becomes_the_requester_of_the_settings(self) -> None:
         event = http_api(jwt={"claims": CLAIMS})
         assert with_caller(settings("api-gateway-jwt", requested_by="soar"), event, None).requested_by == ANA
 
     @pytest.mark.parametrize("value", ["", " ", "iam", "API-GATEWAY-IAM", "api-gateway-iam ", "event"])
-    def test_a_setting_that_is_empty_or_unknown_is_an_error(self, value: str) -> None:
+    def test_an_empty_or_unknown_setting_is_an_error(self, value: str) -> None:
         with pytest.raises(ConnectionSettingsError, match="CFES_CALLER_FROM"):
             settings(value)
 
 
 class TestNames:
     @given(st.text(min_size=1, max_size=200))
-    def test_every_identity_has_a_name_that_fits(self, identity: str) -> None:
+    def test_every_identity_has_a_valid_stable_name(self, identity: str) -> None:
         assert re.fullmatch(PERSON, name_of(identity))
         assert name_of(identity) == name_of(identity)
 
     @given(st.text(st.sampled_from("a%:/.|3A\u00e9\ud800"), min_size=1, max_size=80),
            st.text(st.sampled_from("a%:/.|3A\u00e9\ud800"), min_size=1, max_size=80))  # fmt: skip
-    def test_two_identities_have_two_names(self, one: str, other: str) -> None:
+    def test_different_identities_have_different_names(self, one: str, other: str) -> None:
         assert (name_of(one) == name_of(other)) is (one == other)
 
-    def test_no_short_identity_can_be_written_that_has_the_name_of_a_long_one(self) -> None:
+    def test_a_short_identity_cannot_have_the_name_of_a_long_one(self) -> None:
         long = name_of(SSO)
         assert re.fullmatch(r"[0-9a-f]{32}%\.[0-9a-f]+%2Fana@corp\.example", long)
         assert len(long) == 64
         assert name_of(long) != long
         assert name_of("arn%3Aaws") != name_of("arn:aws")
 
-    def test_long_identities_that_differ_anywhere_have_two_names(self) -> None:
+    def test_long_identities_that_differ_have_different_names(self) -> None:
         assert len({name_of(SSO), name_of(SSO.replace("Analyst", "Admin")), name_of(SSO + "x")}) == 3
 
-    def test_an_address_stays_as_it_is(self) -> None:
+    def test_an_address_is_kept_unchanged(self) -> None:
         assert name_of("ana.b+c@corp.example") == "ana.b+c@corp.example"
 
 
@@ -180,7 +180,9 @@ class TestFunction:
     def stamps(self, sandbox: RunningSandbox) -> list[str]:
         return [job["comment"] for job in sandbox.state.truth()["jobs"]]
 
-    def test_the_job_names_the_platforms_caller(self, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_job_names_the_caller_from_the_platform(
+        self, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv("CFES_CALLER_FROM", "api-gateway-jwt")
         event = {"action": "create-move-job", "params": MOVE, **http_api(jwt={"claims": CLAIMS})}
         assert aws_lambda.handler(event, Context(60))["requested_by"] == ANA
@@ -202,7 +204,7 @@ class TestFunction:
 
     @pytest.mark.parametrize("setting", [None, "cognito-identity"])
     @pytest.mark.parametrize("event", FORGED)
-    def test_a_direct_call_can_not_carry_an_identity_in_its_event(
+    def test_a_direct_call_with_an_identity_in_its_event_is_refused(
         self, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch, setting: str | None, event: Any
     ) -> None:
         if setting is not None:
@@ -211,14 +213,14 @@ class TestFunction:
             aws_lambda.handler({"action": "create-move-job", **event, "params": MOVE}, Context(60))
         assert self.stamps(sandbox) == []
 
-    def test_a_direct_call_is_the_functions_own_requester(self, sandbox: RunningSandbox) -> None:
+    def test_a_direct_call_uses_the_requester_of_the_function(self, sandbox: RunningSandbox) -> None:
         assert aws_lambda.handler({"action": "create-move-job", "params": MOVE}, Context(60))["requested_by"] == "soar"
         with pytest.raises(ParameterError, match="/requested_by"):
             aws_lambda.handler({"action": "create-move-job", "params": {**MOVE, "requested_by": "ceo"}}, Context(60))
         assert len(self.stamps(sandbox)) == 1
 
     @pytest.mark.parametrize("caller_from", ["api-gateway-iam", "api-gateway-jwt", "cognito-identity"])
-    def test_a_call_around_the_gateway_is_refused(
+    def test_a_call_that_bypasses_the_gateway_is_refused(
         self, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch, caller_from: str
     ) -> None:
         monkeypatch.setenv("CFES_CALLER_FROM", caller_from)

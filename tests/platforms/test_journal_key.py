@@ -1,4 +1,4 @@
-"""The key of journals comes from the settings, and is asked for where there is none."""
+"""The journal key comes from the settings or from a key file of the machine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_the_plan_key_gives_the_same_key_on_every_machine(tmp_path: Path) -> Non
     assert not (tmp_path / "state").exists()
 
 
-def test_without_one_the_machine_has_its_own(tmp_path: Path) -> None:
+def test_without_a_plan_key_the_machine_has_its_own_key(tmp_path: Path) -> None:
     environment = {"CFES_STATE_DIR": str(tmp_path / "state")}
     key = journal_key(environment)
     assert journal_key(environment).secret == key.secret
@@ -33,15 +33,15 @@ def test_without_one_the_machine_has_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("environment", "said"),
+    ("environment", "message"),
     [
         ({}, "no home directory for the state directory"),
         ({"CFES_STATE_DIR": "/dev/null/state"}, "can't be used"),
         ({"CFES_STATE_DIR": "relative"}, "must be an absolute path"),
     ],
 )
-def test_without_a_place_for_a_key_both_settings_are_named(environment: dict[str, str], said: str) -> None:
-    with pytest.raises(ConnectionSettingsError, match=said) as caught:
+def test_without_a_place_for_a_key_the_error_names_both_settings(environment: dict[str, str], message: str) -> None:
+    with pytest.raises(ConnectionSettingsError, match=message) as caught:
         journal_key(environment)
     assert caught.value.message.startswith("there is no key to seal the run's journal")
     assert "CFES_STATE_DIR" in caught.value.help + caught.value.message
@@ -49,11 +49,11 @@ def test_without_a_place_for_a_key_both_settings_are_named(environment: dict[str
 
 
 @pytest.mark.parametrize("environment", [{"CFES_PLAN_KEY": ""}, {"CFES_STATE_DIR": ""}, {"CFES_PLAN_KEY": "k" * 31}])
-def test_a_setting_that_is_empty_or_too_short_gives_no_key(environment: dict[str, str], tmp_path: Path) -> None:
+def test_an_empty_or_too_short_setting_is_refused(environment: dict[str, str], tmp_path: Path) -> None:
     with pytest.raises(ConnectionSettingsError, match=next(iter(environment))):
         journal_key({"HOME": str(tmp_path), **environment})
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_temporary_key_is_another_each_time() -> None:
+def test_each_temporary_key_is_different() -> None:
     assert temporary_key().secret != temporary_key().secret

@@ -1,4 +1,4 @@
-"""The function's own limit, held in a process of AWS's runtime client against a service that answers slowly."""
+"""The time limit of the function is kept in AWS's runtime client against a slow service."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from tests.platforms.lambda_runtime import Answer, LambdaRuntime
 LIMITS = (1, 2, 3, 5, 10, 15)
 ANSWER_SECONDS = (0.1, 0.5, 1.0, 3.0)
 
-# Many polls, one, and none that fits into the limit.
+# Cases with many polls, one poll and no poll within the limit.
 SHORT = [(1, 0.1), (1, 3.0), (2, 1.0)]
 CASES = [
     case if case in SHORT else pytest.param(*case, marks=pytest.mark.exhaustive)
     for case in itertools.product(LIMITS, ANSWER_SECONDS)
 ]
 
-LOOK = {"action": "wait-for-job", "params": {"job_id": JOB_ID, "timeout_seconds": 0}}
+POLL = {"action": "wait-for-job", "params": {"job_id": JOB_ID, "timeout_seconds": 0}}
 WAIT = {"action": "wait-for-job", "params": {"job_id": JOB_ID, "timeout_seconds": 3600}}
 
 
 @contextmanager
 def slow_service(seconds: float) -> Iterator[str]:
-    """A service that answers everything with a running job, so many seconds late after its first answer."""
+    """Serve a running job for every request, delayed by `seconds` after the first answer."""
     ended = threading.Event()
     pauses = itertools.chain([0.0], itertools.repeat(seconds))
     running = job(status="PROCESSING", total_messages_discovered=500, messages_pending=400, messages_successful=100)
@@ -43,7 +43,7 @@ def slow_service(seconds: float) -> Iterator[str]:
         disable_nagle_algorithm = True
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
         def do_GET(self) -> None:
             body = json.dumps(envelope(running)).encode()
@@ -79,7 +79,7 @@ def environment(url: str, state: Path) -> dict[str, str]:
 def answers(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[tuple[int, float], Answer]]:
-    """The answer within each limit to each service, all at once: they wait, and work for milliseconds."""
+    """The answer for each limit and service. All run at once, because they mostly wait."""
     state = tmp_path_factory.mktemp("state", numbered=True)
     state.chmod(0o700)
     cases = itertools.product(LIMITS, ANSWER_SECONDS) if request.config.getoption("--exhaustive") else SHORT
@@ -90,13 +90,13 @@ def answers(
             for url in [stack.enter_context(slow_service(seconds))]
         }
         with ThreadPoolExecutor(len(runtimes)) as pool:
-            # Started, and with everything loaded.
-            list(pool.map(lambda runtime: runtime.invoke(LOOK, 60), runtimes.values()))
+            # A first call starts each process and loads all modules.
+            list(pool.map(lambda runtime: runtime.invoke(POLL, 60), runtimes.values()))
             yield dict(pool.map(lambda case: (case, runtimes[case].invoke(WAIT, case[0])), runtimes))
 
 
 @pytest.mark.parametrize(("limit", "seconds"), CASES)
-def test_a_wait_is_over_before_the_function_is(
+def test_a_wait_ends_before_the_function_limit(
     limit: int, seconds: float, answers: dict[tuple[int, float], Answer]
 ) -> None:
     answer = answers[limit, seconds]

@@ -1,4 +1,4 @@
-"""The manifest and the generated schemas say what the code says."""
+"""The manifest and the generated schemas match the code."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from playbooks import library
 DOCUMENT = json.loads(manifest.MANIFEST.read_text())
 
 
-def test_the_manifest_is_what_the_actions_and_playbooks_say_now() -> None:
+def test_the_manifest_is_up_to_date() -> None:
     assert not manifest.stale(), "run `make manifest`"
 
 
-def test_the_manifests_own_schema_is_what_the_code_says_now() -> None:
+def test_the_schema_of_the_manifest_is_up_to_date() -> None:
     assert manifest.SCHEMA.read_text() == manifest.render_schema(), "run `make manifest`"
 
 
-def test_a_manifest_that_is_missing_or_changed_counts_as_stale(tmp_path: Path) -> None:
+def test_a_missing_or_changed_manifest_is_stale(tmp_path: Path) -> None:
     changed = tmp_path / "manifest.json"
     assert manifest.stale(changed)
     changed.write_text(manifest.render().replace(VERSION, "0.0.0"))
     assert manifest.stale(changed)
 
 
-def test_the_manifest_fits_its_schema() -> None:
+def test_the_manifest_is_valid_against_its_schema() -> None:
     schema = json.loads(manifest.SCHEMA.read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(DOCUMENT, schema)
@@ -41,7 +41,7 @@ def test_the_manifest_fits_its_schema() -> None:
 
 
 @pytest.mark.parametrize("entry", DOCUMENT["actions"], ids=lambda entry: str(entry["id"]))
-def test_an_entrys_schemas_are_valid_and_its_examples_fit_them(entry: dict[str, object]) -> None:
+def test_the_schemas_of_an_entry_are_valid_and_match_its_examples(entry: dict[str, object]) -> None:
     for schema, example in (("parameters", "example_parameters"), ("result", "example_result")):
         jsonschema.Draft202012Validator.check_schema(entry[schema])  # type: ignore[arg-type]
         jsonschema.validate(entry[example], entry[schema])  # type: ignore[arg-type]
@@ -49,7 +49,7 @@ def test_an_entrys_schemas_are_valid_and_its_examples_fit_them(entry: dict[str, 
 
 
 def _number_properties(schema: object) -> set[str]:
-    """The names of properties, at any depth, whose value may be a fraction."""
+    """Return the names of properties, at any depth, whose value may be a fraction."""
     if isinstance(schema, list):
         return set().union(*map(_number_properties, schema))
     if not isinstance(schema, dict):
@@ -62,27 +62,27 @@ def _number_properties(schema: object) -> set[str]:
     return found
 
 
-def test_seconds_in_results_are_whole_because_timers_of_platforms_refuse_fractions() -> None:
+def test_seconds_in_results_are_whole_for_platform_timers() -> None:
     # `rate_per_second` counts messages.
     fractions = {name for entry in DOCUMENT["actions"] for name in _number_properties(entry["result"])}
     assert {name for name in fractions if name.endswith("_seconds")} == set()
     assert "rate_per_second" in fractions
 
 
-def test_it_lists_every_action_every_playbook_and_every_setting() -> None:
+def test_the_manifest_lists_every_action_playbook_and_setting() -> None:
     assert [entry["id"] for entry in DOCUMENT["actions"]] == list(catalog.available())
     assert [entry["id"] for entry in DOCUMENT["playbooks"]] == [playbook.id for playbook in library.available()]
     assert set(DOCUMENT["connection"]["properties"]) == set(Connection.model_fields)
     assert (DOCUMENT["id"], DOCUMENT["version"]) == ("cloudflare-email-security", VERSION)
 
 
-def test_secrets_are_marked_as_such() -> None:
+def test_secrets_are_marked_as_write_only() -> None:
     properties = DOCUMENT["connection"]["properties"]
     secret = {name for name, schema in properties.items() if "writeOnly" in json.dumps(schema)}
     assert secret == {"api_token", "api_key", "evidence_key", "plan_key", "pseudonym_key"}
 
 
-def test_every_playbooks_actions_exist() -> None:
+def test_every_action_of_a_playbook_exists() -> None:
     for entry in DOCUMENT["playbooks"]:
         assert set(entry["actions"]) <= set(catalog.available())
         assert Path(manifest.ROOT / entry["file"]).is_file()

@@ -21,14 +21,14 @@ from sandbox.message import Attachment
 from sandbox.server import RunningSandbox
 from tests.clock import FakeClock
 from tests.conftest import CAMPAIGN, PLAN_KEY
-from tests.platforms.cli.conftest import Cfes, Ended
+from tests.platforms.cli.conftest import Cfes, CommandResult
 from tests.playbooks.test_whose_mail_is_moved import BANK, FILE, START, plant
 from tests.red_team.forging import FORGERIES
 from tests.red_team.test_mail_sender import flood
 from tests.remediation.guardrails.test_approval import BOB, CAROL, EVE, private_pem, public_pem
 
 Connect = Callable[..., EmailSecurity]
-Approve = Callable[..., Ended]
+Approve = Callable[..., CommandResult]
 Document = dict[str, Any]
 KEYS = {"bob": BOB, "carol": CAROL, "eve": EVE}
 SKIP_CHECKS = ("--offline", "--accept-differences")
@@ -66,7 +66,7 @@ def approve(
 
     def run(
         document: Document, *arguments: str, key: str = "bob", policy: str | None = "", plan_key: str | None = None
-    ) -> Ended:
+    ) -> CommandResult:
         for name, private in KEYS.items():
             (tmp_path / f"{name}.pem").write_bytes(private_pem(private))
             (tmp_path / f"{name}.pem").chmod(0o600)
@@ -86,7 +86,7 @@ def preview(api: EmailSecurity, **params: Any) -> Document:
     return preview_job.run({"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail", **params}, api)
 
 
-def create(api: EmailSecurity, plan: Document, *signed: Ended, **params: Any) -> Document:
+def create(api: EmailSecurity, plan: Document, *signed: CommandResult, **params: Any) -> Document:
     return create_move_job.run({"plan": plan, "approvals": [one.document for one in signed], **params}, api)
 
 

@@ -1,4 +1,4 @@
-"""Runs `cfes` in this process, its streams a terminal or pipes as the test says, against the sandbox of the test."""
+"""Run `cfes` in this process against the sandbox of the test, with a terminal or pipes as streams."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.secrets_watch import see_streams
 
 
 class Stream(io.TextIOWrapper):
-    """A text stream in memory that is a terminal or not."""
+    """A text stream in memory that claims to be a terminal or a pipe."""
 
     def __init__(self, data: bytes = b"", *, terminal: bool = False) -> None:
         super().__init__(io.BytesIO(data), encoding="utf-8", write_through=True)
@@ -35,34 +35,34 @@ class Stream(io.TextIOWrapper):
 
 
 @dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
+class CommandResult:
+    """The exit code and the output of a command."""
 
     code: int
     out: str
     err: str
 
     def __post_init__(self) -> None:
-        see_streams("what cfes wrote", self.out, self.err)
+        see_streams("the output of cfes", self.out, self.err)
 
     @property
     def document(self) -> dict[str, Any]:
-        """The one JSON document on standard output."""
-        found: dict[str, Any] = json.loads(self.out)
-        return found
+        """Return the JSON document on standard output."""
+        document: dict[str, Any] = json.loads(self.out)
+        return document
 
     @property
     def error(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.document["error"]
-        return found
+        document: dict[str, Any] = self.document["error"]
+        return document
 
 
-Cfes = Callable[..., Ended]
+Cfes = Callable[..., CommandResult]
 
 
 @pytest.fixture
 def cfes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cfes:
-    """Runs one command. out, err, in_: whether the stream is a terminal. typed: what standard input gives."""
+    """A function that runs a command. out, err, terminal: streams that are a terminal. typed: standard input."""
     monkeypatch.chdir(tmp_path)
     for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
         monkeypatch.delenv(name, raising=False)
@@ -71,7 +71,7 @@ def cfes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cfes:
 
     def run(
         *arguments: str, typed: bytes | str = b"", terminal: bool = False, out: bool = False, err: bool = False
-    ) -> Ended:
+    ) -> CommandResult:
         data = typed.encode() if isinstance(typed, str) else typed
         with monkeypatch.context() as patch:
             streams = {
@@ -82,14 +82,14 @@ def cfes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cfes:
             for name, stream in streams.items():
                 patch.setattr(sys, name, stream)
             code = main(arguments)
-            return Ended(code, streams["stdout"].text(), streams["stderr"].text())
+            return CommandResult(code, streams["stdout"].text(), streams["stderr"].text())
 
     return run
 
 
 @pytest.fixture
 def clock(sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> FakeClock:
-    """Time of the commands and of the sandbox: whoever sleeps moves both."""
+    """The clock of the commands and of the sandbox: a sleep advances both."""
     fake = FakeClock(moved=sandbox.state.advance)
     monkeypatch.setattr("connectors.email_security.SystemClock", lambda: fake)
     monkeypatch.setattr("platforms.playbook_session.SystemClock", lambda: fake)

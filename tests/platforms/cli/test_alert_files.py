@@ -1,4 +1,4 @@
-"""Alerts as Logpush and people hand them over: compressed or not, one or several, with a test record between them."""
+"""Alert files from Logpush and people: compressed or not, one or several records, with test records."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from platforms.cli.inputs.alert_records import LARGEST_UNPACKED_BYTES, records_o
 from platforms.cli.inputs.documents import LARGEST_BYTES
 from platforms.cli.playbook_run import WORST_FIRST, worst_of
 from tests.platforms.cli.conftest import Cfes
-from tests.platforms.cli.test_tools import LOOK
+from tests.platforms.cli.test_tools import SEARCH_PLAYBOOK
 
 FIRST, SECOND = {"AlertID": "1", "Subject": "Größe 🧾"}, {"AlertID": "2"}
 TEST = b'{"content":"tests"}'
@@ -50,13 +50,13 @@ ACCEPTED: dict[str, tuple[bytes, list[dict[str, Any]]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("packed", ["plain", "gzip", "gzip in parts"])
-@pytest.mark.parametrize("what", ACCEPTED)
-def test_every_form_of_a_file_is_read(what: str, packed: str) -> None:
-    data, expected = ACCEPTED[what]
-    if packed == "gzip":
+@pytest.mark.parametrize("compression", ["plain", "gzip", "gzip in parts"])
+@pytest.mark.parametrize("case", ACCEPTED)
+def test_every_form_of_a_file_is_read(case: str, compression: str) -> None:
+    data, expected = ACCEPTED[case]
+    if compression == "gzip":
         data = gzip.compress(data)
-    elif packed == "gzip in parts":
+    elif compression == "gzip in parts":
         data = gzip.compress(data[:7]) + gzip.compress(data[7:])
     assert records_of(data, "FILE").found == expected
 
@@ -85,10 +85,10 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("what", REFUSED)
-def test_a_file_without_a_usable_record_is_refused(what: str) -> None:
-    data, said = REFUSED[what]
-    with pytest.raises(ParameterError, match=said) as refused:
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_file_without_a_usable_record_is_refused(case: str) -> None:
+    data, message = REFUSED[case]
+    with pytest.raises(ParameterError, match=message) as refused:
         records_of(data, "FILE")
     assert refused.value.message.startswith("FILE")
 
@@ -115,8 +115,8 @@ BAD = {"AlertID": "bad", "From": 7}
 
 
 @pytest.fixture
-def look(tmp_path: Path) -> str:
-    (tmp_path / "look.yaml").write_text(LOOK)
+def search_playbook(tmp_path: Path) -> str:
+    (tmp_path / "look.yaml").write_text(SEARCH_PLAYBOOK)
     return str(tmp_path / "look.yaml")
 
 
@@ -126,9 +126,11 @@ def lines_file(tmp_path: Path, *records: Any) -> str:
     return str(path)
 
 
-def test_each_record_has_its_own_run_and_one_that_fails_stops_none(connected: Cfes, look: str, tmp_path: Path) -> None:
+def test_each_record_has_its_own_run_and_one_that_fails_stops_none(
+    connected: Cfes, search_playbook: str, tmp_path: Path
+) -> None:
     alerts = lines_file(tmp_path, {"content": "tests"}, BAD, GOOD, BAD)
-    ended = connected("playbook", "run", look, "-i", alerts, "--each", "--directory", str(tmp_path / "runs"))
+    ended = connected("playbook", "run", search_playbook, "-i", alerts, "--each", "--directory", str(tmp_path / "runs"))
     documents = [json.loads(line) for line in ended.out.splitlines()]
     assert [one["status"] for one in documents] == ["failed", "completed"]
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["0001", "0002"]
@@ -138,54 +140,56 @@ def test_each_record_has_its_own_run_and_one_that_fails_stops_none(connected: Cf
     assert "Record 2 of 2 (AlertID good)" in ended.err
     assert "\n\n2 runs: 1 with exit 0, 1 with exit 2\n" in ended.err
     assert "\n\nRecord 2 of 2" in ended.err
-    assert connected("playbook", "run", look, "-i", lines_file(tmp_path, GOOD), "--each").code == 0
+    assert connected("playbook", "run", search_playbook, "-i", lines_file(tmp_path, GOOD), "--each").code == 0
 
 
 def test_an_interrupt_lists_the_records_that_were_not_run(
-    connected: Cfes, look: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    connected: Cfes, search_playbook: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     records = [{**GOOD, "AlertID": str(number)} for number in range(4)]
     run, calls = Action.run, []
 
-    def interrupted(action: Action[Any, Any], *given: Any) -> dict[str, Any]:
+    def interrupt_second_call(action: Action[Any, Any], *given: Any) -> dict[str, Any]:
         calls.append(action.id)
         if len(calls) == 2:
             raise KeyboardInterrupt
         return run(action, *given)
 
-    monkeypatch.setattr(Action, "run", interrupted)
-    ended = connected("playbook", "run", look, "-i", lines_file(tmp_path, *records), "--each")
+    monkeypatch.setattr(Action, "run", interrupt_second_call)
+    ended = connected("playbook", "run", search_playbook, "-i", lines_file(tmp_path, *records), "--each")
     assert (ended.code, len(calls)) == (130, 2)
     assert "1 run: 1 with exit 0" in ended.err
     assert "Record 2 was interrupted. Not run: records 3 to 4." in ended.err
 
 
-def test_one_of_several_records_is_picked_and_named(connected: Cfes, look: str, tmp_path: Path) -> None:
+def test_one_of_several_records_is_picked_and_named(connected: Cfes, search_playbook: str, tmp_path: Path) -> None:
     alerts = lines_file(tmp_path, BAD, GOOD)
-    ended = connected("playbook", "run", look, "--set", f"alert=@{alerts}", "--record", "2")
+    ended = connected("playbook", "run", search_playbook, "--set", f"alert=@{alerts}", "--record", "2")
     assert ended.code == 0
     assert "Using record 2 of 2 (AlertID good)" in ended.err
-    refused = connected("playbook", "run", look, "-i", alerts)
+    refused = connected("playbook", "run", search_playbook, "-i", alerts)
     assert refused.code == 2
     assert "has 2 records, and a run takes one" in refused.error["message"]
     assert "--record N (1 to 2)" in refused.error["help"]
     for number in ("0", "3", "-1"):
-        assert connected("playbook", "run", look, "-i", alerts, "--record", number).code == 2
+        assert connected("playbook", "run", search_playbook, "-i", alerts, "--record", number).code == 2
 
 
 @pytest.mark.parametrize(
     "more", [("--each", "--plan-only"), ("--each", "--record", "1"), ("--each", "--resume", "x"), ("--record", "1")]
 )
-def test_what_does_not_go_together_is_refused(more: tuple[str, ...], cfes: Cfes, look: str, tmp_path: Path) -> None:
+def test_what_does_not_go_together_is_refused(
+    more: tuple[str, ...], cfes: Cfes, search_playbook: str, tmp_path: Path
+) -> None:
     given = ("--set", 'alert={"From": "a@b.example"}') if more[0] == "--record" else ()
-    ended = cfes("playbook", "run", look, *given, *more)
+    ended = cfes("playbook", "run", search_playbook, *given, *more)
     assert (ended.code, ended.error["type"]) == (2, "ParameterError")
     assert not (tmp_path / "cfes-runs").exists()
 
 
-def test_more_records_than_a_command_runs_are_refused(cfes: Cfes, look: str, tmp_path: Path) -> None:
+def test_more_records_than_a_command_runs_are_refused(cfes: Cfes, search_playbook: str, tmp_path: Path) -> None:
     alerts = lines_file(tmp_path, *({"AlertID": str(number)} for number in range(101)))
-    ended = cfes("playbook", "run", look, "-i", alerts, "--each")
+    ended = cfes("playbook", "run", search_playbook, "-i", alerts, "--each")
     assert ended.code == 2
     assert "has 101 records, and --each runs at most 100" in ended.error["message"]
 

@@ -1,4 +1,4 @@
-"""Whatever becomes of the output, the exit code stays true and the job's ID reaches who can still be reached."""
+"""If output is lost, the exit code stays right and the job ID is written to the remaining stream."""
 
 from __future__ import annotations
 
@@ -35,26 +35,26 @@ from tests.remediation.evidence.test_bundle import make_bundle
 
 ACTIONS = list(catalog.available().values())
 
-# Standard output of these kinds takes nothing.
+# Kinds of standard output that accept no data.
 LOST = ("full", "closed", "gone", "read-only")
 
-# Every mixture of streams, for the two actions whose results differ in what they changed; for the others a few.
-EVERY_MIXTURE = ("create-move-job", "list-jobs")
+# Every combination of streams for one writing and one reading action; a few for the others.
+EVERY_STREAM_SET = ("create-move-job", "list-jobs")
 
 HOSTILE = "\U0001f600 \ud83d \u540d\u524d \u202e caf\u00e9 \u0645\u0631\u062d\u0628\u0627"
 
 
 @dataclass
-class Ended:
-    """What came of a command; err is None where standard error takes nothing either."""
+class CommandOutcome:
+    """The outcome of a command. err: None if standard error accepts no data either."""
 
     code: int
     out: bytes
     err: str | None
 
 
-class Broken:
-    """Runs an entry point in this process on streams that are real file descriptors, broken as the test says."""
+class BrokenStreams:
+    """Run an entry point in this process with real file descriptors, broken as the test needs."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
         self._monkeypatch = monkeypatch
@@ -67,29 +67,29 @@ class Broken:
         err: str = "fine",
         encoding: str = "utf-8",
         given: bytes = b"",
-    ) -> Ended:
+    ) -> CommandOutcome:
         with ExitStack() as stack, self._monkeypatch.context() as patch:
             paths = {name: self._folder / name for name in ("out", "err")}
-            for name, how in (("out", out), ("err", err)):
-                stream = _opened(how, paths[name], encoding)
+            for name, kind in (("out", out), ("err", err)):
+                stream = _open_stream(kind, paths[name], encoding)
                 if stream is not None:
                     stack.callback(stream.close)
                 patch.setattr(sys, f"std{name}", stream)
             patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given)))
             code = entry()
-            # Nothing is left that would fail when the interpreter ends.
+            # Nothing remains that would fail when the interpreter exits.
             for stream in (sys.stdout, sys.stderr):
                 if stream is not None:
                     stream.flush()
             wrote = {name: path.read_bytes() if path.exists() else b"" for name, path in paths.items()}
-        said = wrote["err"].decode(encoding) if err == "fine" else None
-        assert "Traceback" not in (said or "")
-        return Ended(code, wrote["out"], said)
+        stderr_text = wrote["err"].decode(encoding) if err == "fine" else None
+        assert "Traceback" not in (stderr_text or "")
+        return CommandOutcome(code, wrote["out"], stderr_text)
 
-    def cfes(self, *arguments: str, **streams: Any) -> Ended:
+    def cfes(self, *arguments: str, **streams: Any) -> CommandOutcome:
         return self.run(lambda: main(arguments), **streams)
 
-    def process(self, action: Action[Any, Any], params: Mapping[str, Any], **streams: Any) -> Ended:
+    def process(self, action: Action[Any, Any], params: Mapping[str, Any], **streams: Any) -> CommandOutcome:
         def entry() -> int:
             with pytest.raises(SystemExit) as ended:
                 process.main(action, [])
@@ -99,39 +99,39 @@ class Broken:
         return self.run(entry, given=json.dumps(params).encode(), **streams)
 
 
-def _opened(how: str, path: Path, encoding: str) -> Any:
-    match how:
+def _open_stream(kind: str, path: Path, encoding: str) -> Any:
+    match kind:
         case "closed":
             return None
         case "full":
             descriptor = os.open("/dev/full", os.O_WRONLY)
         case "gone":
-            ours, descriptor = os.pipe()
-            os.close(ours)
+            our_end, descriptor = os.pipe()
+            os.close(our_end)
         case "read-only":
             descriptor = os.open(os.devnull, os.O_RDONLY)
         case _:
             path.unlink(missing_ok=True)
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
-    # In bytes, and then in text: a text file would ask where in the pipe it is.
+    # A text wrapper around bytes: a text file would call tell() on the pipe.
     return io.TextIOWrapper(io.FileIO(descriptor, "w"), encoding=encoding, errors="strict")
 
 
 @pytest.fixture
-def broken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Broken:
+def broken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> BrokenStreams:
     folder = tmp_path / "streams"
     folder.mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CFES_LOG", "off")
     monkeypatch.delenv("FORCE_COLOR", raising=False)
-    return Broken(monkeypatch, folder)
+    return BrokenStreams(monkeypatch, folder)
 
 
 @pytest.fixture
-def answering(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
-    """Makes every action give this result, or raise this error, without a service."""
+def set_result(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
+    """A function that makes every action return this result or raise this error."""
 
-    def answer(result: Any) -> None:
+    def set_action_result(result: Any) -> None:
         def run(*_: object) -> Any:
             if isinstance(result, PackError):
                 raise result
@@ -139,7 +139,7 @@ def answering(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
 
         monkeypatch.setattr(Action, "_run", run)
 
-    return answer
+    return set_action_result
 
 
 def _expected(action: Action[Any, Any], out: str) -> int:
@@ -156,14 +156,14 @@ def _job_ids(action: Action[Any, Any]) -> list[str]:
 
 
 @pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.id)
-def test_an_actions_command_whose_result_is_lost(
-    action: Action[Any, Any], broken: Broken, answering: Callable[[Any], None]
+def test_a_command_with_a_lost_result_reports_the_change(
+    action: Action[Any, Any], broken: BrokenStreams, set_result: Callable[[Any], None]
 ) -> None:
-    answering(action.example_result)
-    mixtures = [("full", "json", "fine"), ("gone", "table", "fine"), ("read-only", "table", "full")]
-    if action.id in EVERY_MIXTURE:
-        mixtures = list(itertools.product(LOST, ("json", "table"), ("fine", "full")))
-    for out, mode, err in mixtures:
+    set_result(action.example_result)
+    stream_sets = [("full", "json", "fine"), ("gone", "table", "fine"), ("read-only", "table", "full")]
+    if action.id in EVERY_STREAM_SET:
+        stream_sets = list(itertools.product(LOST, ("json", "table"), ("fine", "full")))
+    for out, mode, err in stream_sets:
         ended = broken.cfes(action.id, "--output", mode, out=out, err=err)
         assert ended.code == _expected(action, out), (out, mode, err)
         if ended.err is None or ended.code == 0:
@@ -171,20 +171,20 @@ def test_an_actions_command_whose_result_is_lost(
         assert "can't be written to standard output" in ended.err
         assert ("Something was changed" if ended.code == 7 else "Nothing was changed") in ended.err
         assert all(job_id in ended.err for job_id in _job_ids(action))
-    for err in ("full", "closed", "gone") if action.id in EVERY_MIXTURE else ("full",):
+    for err in ("full", "closed", "gone") if action.id in EVERY_STREAM_SET else ("full",):
         assert broken.cfes(action.id, "--output", "json", err=err).code == 0
 
 
 @pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.id)
-def test_an_action_as_a_process_whose_result_is_lost(
-    action: Action[Any, Any], broken: Broken, answering: Callable[[Any], None]
+def test_an_action_process_with_a_lost_result_reports_the_change(
+    action: Action[Any, Any], broken: BrokenStreams, set_result: Callable[[Any], None]
 ) -> None:
-    answering(action.example_result)
-    mixtures = [("full", "fine"), ("gone", "closed")]
-    if action.id in EVERY_MIXTURE:
-        mixtures = list(itertools.product(LOST, ("fine", "full", "closed")))
-    for out, err in mixtures:
-        # To a program a result that it did not get is no success, also where it went away itself.
+    set_result(action.example_result)
+    stream_sets = [("full", "fine"), ("gone", "closed")]
+    if action.id in EVERY_STREAM_SET:
+        stream_sets = list(itertools.product(LOST, ("fine", "full", "closed")))
+    for out, err in stream_sets:
+        # For a program, a result that it did not receive is no success, even if its reader left.
         code = _expected(action, out) or 6
         for ended in (
             broken.process(action, {}, out=out, err=err),
@@ -205,10 +205,10 @@ FAILURES: list[tuple[PackError, int]] = [
 
 @pytest.mark.parametrize(("error", "code"), FAILURES, ids=lambda value: type(value).__name__)
 @pytest.mark.parametrize("out", LOST)
-def test_a_failure_keeps_its_code_and_is_shown_on_standard_error(
-    out: str, error: PackError, code: int, broken: Broken, answering: Callable[[Any], None]
+def test_an_error_with_lost_output_keeps_its_code_and_is_shown_on_stderr(
+    out: str, error: PackError, code: int, broken: BrokenStreams, set_result: Callable[[Any], None]
 ) -> None:
-    answering(error)
+    set_result(error)
     create = catalog.find("create-move-job")
     for err in ("fine", "full", "closed"):
         for ended in (
@@ -222,9 +222,9 @@ def test_a_failure_keeps_its_code_and_is_shown_on_standard_error(
                 assert (error.job_id or "") in ended.err
 
 
-def test_nothing_was_made_where_the_job_existed(broken: Broken, answering: Callable[[Any], None]) -> None:
+def test_a_lost_result_of_a_reused_job_exits_6(broken: BrokenStreams, set_result: Callable[[Any], None]) -> None:
     result = {**catalog.find("create-move-job").example_result, "created": False}
-    answering(result)
+    set_result(result)
     ended = broken.cfes("create-move-job", out="full")
     assert ended.code == 6
     assert result["job_id"] in str(ended.err)
@@ -240,16 +240,16 @@ def _with_text(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.id)
-def test_text_that_an_encoding_can_not_hold_is_replaced(
-    action: Action[Any, Any], broken: Broken, answering: Callable[[Any], None]
+def test_characters_outside_the_encoding_are_replaced(
+    action: Action[Any, Any], broken: BrokenStreams, set_result: Callable[[Any], None]
 ) -> None:
     texts = {
         name: _with_text(value) if name in ("messages", "jobs", "sample", "warnings", "job", "results") else value
         for name, value in action.example_result.items()
     }
-    answering(texts)
+    set_result(texts)
     every = ("ascii", "latin-1", "cp1252", "utf-8", "utf-16", "euc-jp")
-    for encoding in every if action.id in EVERY_MIXTURE else ("ascii", "utf-16"):
+    for encoding in every if action.id in EVERY_STREAM_SET else ("ascii", "utf-16"):
         for mode in ("json", "table"):
             ended = broken.cfes(action.id, "--output", mode, encoding=encoding)
             assert ended.code == 0, (encoding, mode)
@@ -257,7 +257,7 @@ def test_text_that_an_encoding_can_not_hold_is_replaced(
             assert text if mode == "json" else text or ended.err
 
 
-def test_an_error_that_an_encoding_can_not_hold_is_replaced(broken: Broken) -> None:
+def test_characters_of_an_error_outside_the_encoding_are_replaced(broken: BrokenStreams) -> None:
     for encoding in ("ascii", "latin-1", "cp1252"):
         for output in ("json", "table"):
             ended = broken.cfes("get-job", "--job-id", HOSTILE, "--output", output, encoding=encoding)
@@ -266,7 +266,7 @@ def test_an_error_that_an_encoding_can_not_hold_is_replaced(broken: Broken) -> N
 
 
 def _tool_calls(folder: Path) -> dict[str, list[tuple[list[str], int]]]:
-    """Calls of every command that is no action's, and the code of each where its result is lost."""
+    """Return calls of every command other than actions, with the exit code if the result is lost."""
     (folder / "purge.yaml").write_text(PURGE)
     (folder / "policy.yaml").write_text("policy: 1\nmax_messages: 10\n")
     (folder / "case").mkdir()
@@ -308,9 +308,11 @@ def _tool_calls(folder: Path) -> dict[str, list[tuple[list[str], int]]]:
         *((command, out) for command in ("policy", "sandbox") for out in LOST[1:]),
     ],
 )
-def test_a_tool_whose_output_is_lost(command: str, out: str, broken: Broken, tmp_path: Path) -> None:
+def test_a_tool_with_lost_output_exits_with_its_code(
+    command: str, out: str, broken: BrokenStreams, tmp_path: Path
+) -> None:
     for arguments, code in _tool_calls(tmp_path)[command]:
-        # Where a reader leaves that has what it wanted, nothing was lost.
+        # If the reader leaves because it has enough, nothing was lost.
         expected = 0 if out == "gone" and code == 6 else code
         assert broken.cfes(*arguments, out=out).code == expected, arguments
         if code != 7 and out == "full":
@@ -318,10 +320,10 @@ def test_a_tool_whose_output_is_lost(command: str, out: str, broken: Broken, tmp
 
 
 @pytest.mark.parametrize("out", LOST)
-def test_help_and_version(out: str, broken: Broken) -> None:
+def test_lost_help_and_version_exit_6(out: str, broken: BrokenStreams) -> None:
     names = entries() if out == "full" else ("list-jobs", "playbook", "sandbox")
     for arguments in (["--help"], ["--version"], *([name, "--help"] for name in names)):
-        # The sandbox's own parser writes its help to standard error where standard output is closed.
+        # The parser of the sandbox writes its help to standard error if standard output is closed.
         fine = out == "gone" or (out == "closed" and arguments[0] == "sandbox")
         assert broken.cfes(*arguments, out=out).code == (0 if fine else 6), arguments
 
@@ -333,8 +335,8 @@ def purge(connected: Any, tmp_path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(("out", "err"), [("full", "fine"), ("full", "full"), ("gone", "fine"), ("closed", "full")])
-def test_a_playbook_that_made_a_job(
-    out: str, err: str, broken: Broken, sandbox: RunningSandbox, purge: list[str]
+def test_a_playbook_run_with_lost_output_names_its_job(
+    out: str, err: str, broken: BrokenStreams, sandbox: RunningSandbox, purge: list[str]
 ) -> None:
     ended = broken.cfes(*purge, "--directory", "case", out=out, err=err)
     [job] = sandbox.state.truth()["jobs"]
@@ -342,15 +344,15 @@ def test_a_playbook_that_made_a_job(
     if ended.err is not None:
         assert job["job_id"] in ended.err.splitlines()[-1]
         assert str(Path("case").resolve()) in ended.err
-    # It had ended: to resume it shows its result again, and changes nothing.
+    # The run had ended: resuming shows its result again and changes nothing.
     again = broken.cfes("playbook", "run", "--resume", "case", "--yes", out=out, err=err)
     assert again.code == (0 if out == "gone" else 6)
     assert broken.cfes("playbook", "run", "--resume", "case", "--yes").code == 0
 
 
 @pytest.mark.parametrize("out", ["full", "gone"])
-def test_of_several_runs_one_that_made_a_job_and_lost_its_result_is_the_worst(
-    out: str, broken: Broken, sandbox: RunningSandbox, purge: list[str], tmp_path: Path
+def test_a_run_with_a_job_and_a_lost_result_sets_the_exit_code_of_each(
+    out: str, broken: BrokenStreams, sandbox: RunningSandbox, purge: list[str], tmp_path: Path
 ) -> None:
     alert = json.loads(EXAMPLE_ALERT.read_text())
     bad = {**alert, "AlertID": "bad", "From": 7}
@@ -360,13 +362,13 @@ def test_of_several_runs_one_that_made_a_job_and_lost_its_result_is_the_worst(
     [job] = sandbox.state.truth()["jobs"]
     assert ended.code == 7
     assert f"Something was changed; job: {job['job_id']}" in (ended.err or "")
-    # Where nothing was lost the run that was refused is the worst.
+    # If nothing was lost, the refused run is the worst.
     assert broken.cfes(*purge, "--each").code == 2
 
 
 @pytest.mark.parametrize("out", ["full", "gone"])
-def test_a_plan_whose_output_is_lost_changed_nothing(
-    out: str, broken: Broken, sandbox: RunningSandbox, purge: list[str]
+def test_a_plan_with_lost_output_changes_nothing(
+    out: str, broken: BrokenStreams, sandbox: RunningSandbox, purge: list[str]
 ) -> None:
     ended = broken.cfes(*purge, "--plan-only", out=out)
     assert ended.code == (0 if out == "gone" else 6)
@@ -374,7 +376,7 @@ def test_a_plan_whose_output_is_lost_changed_nothing(
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
-def test_a_playbook_in_a_small_encoding(encoding: str, broken: Broken, purge: list[str]) -> None:
+def test_a_playbook_run_works_with_a_small_encoding(encoding: str, broken: BrokenStreams, purge: list[str]) -> None:
     ended = broken.cfes(*purge, encoding=encoding)
     assert ended.code == 0
     assert json.loads(ended.out)["status"] == "completed"
@@ -387,10 +389,10 @@ def test_a_playbook_in_a_small_encoding(encoding: str, broken: Broken, purge: li
         *(("action", closing) for closing in (">&-", "<&-", ">/dev/full 2>&-")),
     ],
 )
-def test_a_real_process_with_streams_that_are_closed(
+def test_a_process_with_closed_streams_exits_with_the_right_code(
     entry: str, closing: str, sandbox: RunningSandbox, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    """Real descriptors: the connection to the service must not become standard output."""
+    """With real descriptors: the connection to the service must not become standard output."""
     params = {"search_params": {"sender": "billing@invoice-portal.example", "start": "2026-11-13T15:32:35Z"}}
     (tmp_path / "params.json").write_text(json.dumps({**params, "destination": "JunkEmail", "wait_follows": True}))
     if entry == "cfes":
@@ -419,21 +421,21 @@ def test_a_real_process_with_streams_that_are_closed(
 
 
 @pytest.mark.parametrize("same_pipe", [False, True])
-def test_a_signal_ends_a_process_whose_reader_does_not_read(
+def test_a_signal_ends_a_process_that_blocks_on_its_output(
     same_pipe: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The handler ignores later signals: one more write that blocks would keep the process until it is killed."""
+    """The handler ignores later signals, so another blocking write would hang the process."""
     reader, full = os.pipe()
     os.set_blocking(full, False)
     with pytest.raises(BlockingIOError):
         while True:
             os.write(full, b"x" * 65_536)
-    blocked: list[int] = []
+    blocked_writes: list[int] = []
 
     def write(descriptor: int, data: bytes) -> int:
         if descriptor == full:
-            blocked.append(descriptor)
-            # As the signal comes that ends the process while it is blocked.
+            blocked_writes.append(descriptor)
+            # The signal that ends the process arrives while the write blocks.
             signal.raise_signal(signal.SIGTERM)
         return os_write(descriptor, data)
 
@@ -447,73 +449,73 @@ def test_a_signal_ends_a_process_whose_reader_does_not_read(
             record(changed=True, job_id="job-1")
             sys.stdout.write("{}\n")
             code = ledger.settle(0)
-        said = (tmp_path / "err").read_text()
+        stderr_text = (tmp_path / "err").read_text()
     assert code == 128 + signal.SIGTERM
-    assert len(blocked) == 1
-    assert same_pipe or ("job-1" in said and CUT_OFF in said)
+    assert len(blocked_writes) == 1
+    assert same_pipe or ("job-1" in stderr_text and CUT_OFF in stderr_text)
 
 
-def test_a_terminal_that_goes_away_ends_the_command_and_leaves_no_traceback(
-    environment: dict[str, str], tmp_path: Path
-) -> None:
-    ours, theirs = pty.openpty()
-    complaints = (tmp_path / "err").open("wb")
+def test_a_closed_terminal_ends_the_command_without_a_traceback(environment: dict[str, str], tmp_path: Path) -> None:
+    our_end, their_end = pty.openpty()
+    stderr_file = (tmp_path / "err").open("wb")
     process = subprocess.Popen(
         [sys.executable, "-m", "platforms.cli", "approve", "-", "--key", "missing.pem"],
-        cwd=ROOT, stdin=theirs, stdout=theirs, stderr=complaints, start_new_session=True,
+        cwd=ROOT, stdin=their_end, stdout=their_end, stderr=stderr_file, start_new_session=True,
         env={**os.environ, **environment},
     )  # fmt: skip
-    os.close(theirs)
-    until = time.monotonic() + 60
+    os.close(their_end)
+    deadline = time.monotonic() + 60
     try:
-        # It is reading when it says so.
+        # The process reads once it has written this line.
         while b"reading from the terminal" not in (tmp_path / "err").read_bytes():
             assert process.poll() is None
-            assert time.monotonic() < until
+            assert time.monotonic() < deadline
         process.send_signal(signal.SIGHUP)
-        os.close(ours)
+        os.close(our_end)
         assert process.wait(60) == 128 + signal.SIGHUP
     finally:
         process.kill()
         process.wait()
-        complaints.close()
+        stderr_file.close()
     assert b"Traceback" not in (tmp_path / "err").read_bytes()
 
 
 @pytest.fixture
 def pipe() -> Iterator[tuple[int, int]]:
-    ours, theirs = os.pipe()
-    os.set_blocking(theirs, False)
-    yield ours, theirs
-    os.close(ours)
-    os.close(theirs)
+    our_end, their_end = os.pipe()
+    os.set_blocking(their_end, False)
+    yield our_end, their_end
+    os.close(our_end)
+    os.close(their_end)
 
 
-def test_a_pipe_that_does_not_block_gets_everything(pipe: tuple[int, int]) -> None:
-    ours, theirs = pipe
+def test_a_nonblocking_pipe_receives_everything(pipe: tuple[int, int]) -> None:
+    our_end, their_end = pipe
     size = 1_000_000
     read = bytearray()
 
     def drain() -> None:
         while len(read) < size:
-            read.extend(os.read(ours, 65_536))
+            read.extend(os.read(our_end, 65_536))
 
     reader = threading.Thread(target=drain)
     reader.start()
-    channel = Channel(theirs, whole=True)
+    channel = Channel(their_end, whole=True)
     assert channel.write(b"x" * size) == size
     reader.join(60)
     assert (len(read), channel.lost) == (size, None)
 
 
-def test_a_pipe_without_a_reader_ends_the_command(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_pipe_without_a_reader_is_reported_as_stuck(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(streams, "LAST_PATIENCE_SECONDS", 0.05)
     channel = Channel(pipe[1], whole=True, patience=0)
     channel.write(b"x" * 1_000_000)
     assert channel.lost == STUCK
 
 
-def test_after_a_gap_nothing_more_of_a_result_is_written(tmp_path: Path) -> None:
+def test_nothing_of_a_result_is_written_after_a_gap(tmp_path: Path) -> None:
     with (tmp_path / "file").open("wb") as file:
         channel = Channel(file.fileno(), whole=True)
         channel.lost = "No space left on device"
@@ -524,14 +526,14 @@ def test_after_a_gap_nothing_more_of_a_result_is_written(tmp_path: Path) -> None
     assert (tmp_path / "file").read_bytes() == b"a line of the log"
 
 
-def test_ctrl_c_after_the_create_names_the_job(broken: Broken, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_after_the_create_names_the_job(broken: BrokenStreams, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id = "3f2a51f0-9f8a-4f51-9d3f-0f3f7e1c2a11"
 
-    def made_and_watched(*_: object) -> Any:
+    def record_then_interrupt(*_: object) -> Any:
         record(changed=True, job_id=job_id)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Action, "_run", made_and_watched)
+    monkeypatch.setattr(Action, "_run", record_then_interrupt)
     for ended in (
         broken.cfes("create-move-job"),
         broken.cfes("run", "create-move-job", given=b"{}"),

@@ -1,4 +1,4 @@
-"""On a terminal, a command that changes mail shows what it would do and asks. Elsewhere it never asks."""
+"""On a terminal, a command that changes mail shows a preview and asks for confirmation. Without one it never asks."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from tests.platforms.cli.test_action_commands import FIND
 from tests.platforms.cli.test_display import ESCAPE, HOSTILE
 from tests.platforms.cli.test_playbook_commands import PURGE, only_for
 
-COLOUR = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+COLOR_CODES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 CREATE = ("create-move-job", *FIND, "--destination", "JunkEmail")
-ASKING = [action for action in catalog.available().values() if action.approval == "required"]
+ACTIONS_WITH_APPROVAL = [action for action in catalog.available().values() if action.approval == "required"]
 
 
 def effects(sandbox: RunningSandbox) -> list[Any]:
@@ -41,15 +41,15 @@ def effects(sandbox: RunningSandbox) -> list[Any]:
     return found
 
 
-def one_more_mail(sandbox: RunningSandbox) -> None:
-    """A mail of the campaign that was scanned before the question, and shows only now."""
+def add_mail(sandbox: RunningSandbox) -> None:
+    """Add a mail to the campaign that was scanned before the question but appears only now."""
     like = sandbox.state.tenant.from_sender(str(CAMPAIGN["sender"]))[0]
     delivered(sandbox, "late@corp.example", number=60, sender=like.sender, disposition="MALICIOUS")
 
 
 @pytest.fixture
-def answering(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
-    """Does something between the question and a yes."""
+def answer_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """A function that runs a callback between the question and a yes."""
 
     def answer(meanwhile: Callable[[], object]) -> None:
         def typed() -> str:
@@ -62,16 +62,16 @@ def answering(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]
 
 
 @pytest.fixture
-def exported(connected: Cfes, tmp_path: Path) -> str:
-    """The rows of a job that moved the campaign to JunkEmail."""
+def exported_rows(connected: Cfes, tmp_path: Path) -> str:
+    """The file with the rows of a job that moved the campaign to JunkEmail."""
     job_id = connected(*CREATE).document["job_id"]
     connected("wait-for-job", "--job-id", job_id)
     connected("export-job-messages", "--job-id", job_id, "--destination", str(tmp_path / "rows.ndjson"))
     return "rows.ndjson"
 
 
-@pytest.mark.parametrize("action", ASKING, ids=lambda action: str(action.id))
-def test_every_action_that_wants_approval_has_a_preview_that_changes_nothing(action: Action[Any, Any]) -> None:
+@pytest.mark.parametrize("action", ACTIONS_WITH_APPROVAL, ids=lambda action: str(action.id))
+def test_every_action_with_approval_has_a_preview_that_changes_nothing(action: Action[Any, Any]) -> None:
     assert action.preview is not None
     preview = action.preview(action.check(action.example_params))
     shows = catalog.find(preview.action)
@@ -80,7 +80,7 @@ def test_every_action_that_wants_approval_has_a_preview_that_changes_nothing(act
     shows.check({name: value for name, value in preview.params.items() if name in shows.params.model_fields})
 
 
-@pytest.mark.parametrize("action", ASKING, ids=lambda action: str(action.id))
+@pytest.mark.parametrize("action", ACTIONS_WITH_APPROVAL, ids=lambda action: str(action.id))
 def test_the_help_explains_the_confirmation(action: Action[Any, Any], cfes: Cfes) -> None:
     text = " ".join(cfes(action.id, "--help").out.split())
     assert "On a terminal the command previews the change and asks for confirmation" in text
@@ -90,23 +90,21 @@ def test_the_help_explains_the_confirmation(action: Action[Any, Any], cfes: Cfes
     assert flags <= {f"--{name.replace('_', '-')}" for name in (*action.params.model_fields, "yes")}
 
 
-def test_a_job_by_search_shows_what_preview_job_shows_and_is_bound_to_it(
-    connected: Cfes, sandbox: RunningSandbox
-) -> None:
+def test_a_create_shows_the_preview_and_uses_its_plan(connected: Cfes, sandbox: RunningSandbox) -> None:
     plan = connected("preview-job", "--action", "MOVE", *FIND, "--destination", "JunkEmail").document
     ended = connected(*CREATE, "--output", "json", terminal=True, typed="y\n")
-    told = COLOUR.sub("", ended.err)
+    screen = COLOR_CODES.sub("", ended.err)
     assert ended.code == 0
     [job] = connected("list-jobs").document["jobs"]
     assert json.loads(ended.out)["job_id"] == job["job_id"]
     assert json.loads(ended.out)["plan_hash"] is not None
     effect = f"Move {plan['messages']} messages of {plan['recipients']} recipients to Junk Email; can be undone"
-    assert f"{effect}\n{effect}. Continue? [y/N] " in told
+    assert f"{effect}\n{effect}. Continue? [y/N] " in screen
     for shown in (str(CAMPAIGN["sender"]), plan["sample"][0]["subject"][:20], "verdict", "recipient domain"):
-        assert shown in told
-    assert re.search(r"recipients +" + str(plan["recipients"]), told)
-    assert "irreversible" not in told
-    assert re.search(r"allowed drift +0 percent", told)
+        assert shown in screen
+    assert re.search(r"recipients +" + str(plan["recipients"]), screen)
+    assert "irreversible" not in screen
+    assert re.search(r"allowed drift +0 percent", screen)
 
 
 @pytest.mark.parametrize(
@@ -118,12 +116,12 @@ def test_a_job_by_search_shows_what_preview_job_shows_and_is_bound_to_it(
         ("Inbox", "to Inbox; can't be undone"),
     ],
 )
-def test_the_effect_is_that_of_this_call(connected: Cfes, folder: str, effect: str) -> None:
+def test_the_question_names_the_effect_of_the_call(connected: Cfes, folder: str, effect: str) -> None:
     ended = connected("create-move-job", *FIND, "--destination", folder, terminal=True, typed="n\n")
-    assert re.search(rf"recipients {re.escape(effect)}\. Continue\?", COLOUR.sub("", ended.err))
+    assert re.search(rf"recipients {re.escape(effect)}\. Continue\?", COLOR_CODES.sub("", ended.err))
 
 
-def test_a_plan_that_was_shown_is_the_one_that_a_policy_asks_for(
+def test_a_confirmed_preview_satisfies_plan_needed(
     connected: Cfes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "policy.yaml").write_text("policy: 1\nplan_needed: [{more_than_messages: 1}]\n")
@@ -134,18 +132,20 @@ def test_a_plan_that_was_shown_is_the_one_that_a_policy_asks_for(
     assert connected(*CREATE, terminal=True, typed="y\n").code == 0
 
 
-def test_a_release_by_search_is_asked_about(connected: Cfes, sandbox: RunningSandbox) -> None:
+def test_a_release_asks_for_confirmation(connected: Cfes, sandbox: RunningSandbox) -> None:
     ended = connected("release-job", *FIND, terminal=True, typed="n\n")
-    said = COLOUR.sub("", ended.err)
+    text = COLOR_CODES.sub("", ended.err)
     refused = "can't be undone\nThis call would be refused. .*"
-    assert re.search(rf"{refused}\nRelease \d+ messages of \d+ recipients; can't be undone. Continue\?", said)
+    assert re.search(rf"{refused}\nRelease \d+ messages of \d+ recipients; can't be undone. Continue\?", text)
     assert (ended.code, effects(sandbox)) == (3, [])
     allowed = connected("release-job", *FIND, "--allow-malicious", terminal=True, typed="n\n")
     assert "would be refused" not in allowed.err
 
 
 @pytest.mark.parametrize("answer", ["n\n", "\n", "", "ye\n", "yess\n", "Y E S\n"])
-def test_anything_but_a_yes_changes_nothing_and_exits_3(connected: Cfes, sandbox: RunningSandbox, answer: str) -> None:
+def test_an_answer_other_than_yes_changes_nothing_and_exits_3(
+    connected: Cfes, sandbox: RunningSandbox, answer: str
+) -> None:
     ended = connected(*CREATE, "--output", "json", terminal=True, typed=answer)
     error = json.loads(ended.out)["error"]
     assert (ended.code, error["type"], error["applied"]) == (3, "NotConfirmed", "no")
@@ -154,11 +154,11 @@ def test_anything_but_a_yes_changes_nothing_and_exits_3(connected: Cfes, sandbox
 
 
 @pytest.mark.parametrize("answer", ["y\n", "Y\n", " yes \n", "YES\n", "y"])
-def test_a_yes_is_y_or_yes(connected: Cfes, answer: str) -> None:
+def test_y_and_yes_confirm(connected: Cfes, answer: str) -> None:
     assert connected(*CREATE, terminal=True, typed=answer).code == 0
 
 
-def test_yes_a_plan_and_a_cap_ask_nothing(connected: Cfes, tmp_path: Path) -> None:
+def test_yes_a_plan_or_max_messages_skip_the_question(connected: Cfes, tmp_path: Path) -> None:
     plan = connected("preview-job", "--action", "MOVE", *FIND, "--destination", "JunkEmail")
     (tmp_path / "plan.json").write_text(plan.out)
     for given in (
@@ -172,7 +172,7 @@ def test_yes_a_plan_and_a_cap_ask_nothing(connected: Cfes, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("streams", [{}, {"out": True}, {"err": True}])
-def test_without_a_terminal_nothing_is_asked(
+def test_a_command_without_a_terminal_does_not_ask(
     connected: Cfes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, streams: dict[str, bool]
 ) -> None:
     monkeypatch.setattr(approval, "TERMINAL", str(tmp_path / "no-such-terminal"))
@@ -181,7 +181,7 @@ def test_without_a_terminal_nothing_is_asked(
     assert "Continue?" not in ended.out + ended.err
 
 
-def test_parameters_on_standard_input_leave_the_terminal_for_the_answer(
+def test_parameters_from_standard_input_are_confirmed_on_the_terminal(
     connected: Cfes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, sandbox: RunningSandbox
 ) -> None:
     (tmp_path / "terminal").write_text("n\n")
@@ -197,34 +197,34 @@ def test_run_never_asks(connected: Cfes) -> None:
     assert (ended.code, "Continue?" in ended.err) == (0, False)
 
 
-def test_a_search_that_grew_while_the_question_waited_is_refused(
-    connected: Cfes, sandbox: RunningSandbox, answering: Callable[[Callable[[], object]], None]
+def test_a_search_that_grew_during_the_question_is_refused(
+    connected: Cfes, sandbox: RunningSandbox, answer_after: Callable[[Callable[[], object]], None]
 ) -> None:
-    answering(lambda: one_more_mail(sandbox))
+    answer_after(lambda: add_mail(sandbox))
     ended = connected(*CREATE, "--output", "json", terminal=True)
     error = json.loads(ended.out)["error"]
     assert (ended.code, error["type"]) == (3, "PlanDrifted")
     assert effects(sandbox) == []
 
 
-def test_a_search_that_grew_is_taken_where_the_call_allows_it(
-    connected: Cfes, sandbox: RunningSandbox, answering: Callable[[Callable[[], object]], None]
+def test_a_search_that_grew_within_max_drift_is_accepted(
+    connected: Cfes, sandbox: RunningSandbox, answer_after: Callable[[Callable[[], object]], None]
 ) -> None:
-    answering(lambda: one_more_mail(sandbox))
+    answer_after(lambda: add_mail(sandbox))
     assert connected(*CREATE, "--max-drift", "10", terminal=True).code == 0
 
 
-def test_a_search_that_can_not_be_counted_warns_and_asks(connected: Cfes, sandbox: RunningSandbox) -> None:
+def test_an_uncountable_search_warns_and_asks(connected: Cfes, sandbox: RunningSandbox) -> None:
     given = (*CREATE, "--submissions")
     ended = connected(*given, terminal=True, typed="n\n")
-    told = COLOUR.sub("", ended.err)
-    assert "The messages can't be counted, so this call may reach any number of them." in told
-    assert "Move an unknown number of messages to Junk Email; can be undone. Continue? [y/N]" in told
+    screen = COLOR_CODES.sub("", ended.err)
+    assert "The messages can't be counted, so this call may reach any number of them." in screen
+    assert "Move an unknown number of messages to Junk Email; can be undone. Continue? [y/N]" in screen
     assert (ended.code, effects(sandbox)) == (3, [])
     assert connected(*given, terminal=True, typed="y\n").code == 0
 
 
-def test_bad_parameters_and_read_only_are_reported_before_a_question(
+def test_bad_parameters_and_read_only_mode_are_reported_without_a_question(
     connected: Cfes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended = connected("create-move-job", "--destination", "Trash", terminal=True, typed="y\n")
@@ -234,14 +234,14 @@ def test_bad_parameters_and_read_only_are_reported_before_a_question(
     assert (ended.code, "Continue?" in ended.err) == (3, False)
 
 
-def test_ctrl_c_at_the_question_changed_nothing(connected: Cfes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_at_the_question_changes_nothing(connected: Cfes, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt() -> str:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(approval, "typed_answer", interrupt)
     ended = connected(*CREATE, terminal=True)
     assert ended.code == 130
-    assert "Interrupted. Nothing was changed." in COLOUR.sub("", ended.err)
+    assert "Interrupted. Nothing was changed." in COLOR_CODES.sub("", ended.err)
 
 
 def test_named_messages_show_their_count_and_a_dry_run(connected: Cfes, sandbox: RunningSandbox) -> None:
@@ -249,56 +249,59 @@ def test_named_messages_show_their_count_and_a_dry_run(connected: Cfes, sandbox:
     Path("ids.json").write_text(json.dumps(known))
     move = ("move-messages", "--ids", "@ids.json", "--destination", "JunkEmail")
     ended = connected(*move, terminal=True, typed="n\n")
-    told = COLOUR.sub("", ended.err)
+    screen = COLOR_CODES.sub("", ended.err)
     assert (ended.code, effects(sandbox)) == (3, [])
-    assert re.search(r"Move 3 messages( of \d recipients?)? to Junk Email; can be undone\. Continue\? \[y/N\]", told)
-    assert "--no-dry-run" not in told
-    assert "Release 3 messages" in COLOUR.sub(
+    assert re.search(r"Move 3 messages( of \d recipients?)? to Junk Email; can be undone\. Continue\? \[y/N\]", screen)
+    assert "--no-dry-run" not in screen
+    assert "Release 3 messages" in COLOR_CODES.sub(
         "", connected("release-messages", "--ids", "@ids.json", "--allow-malicious", terminal=True, typed="n\n").err
     )
     assert connected(*move, terminal=True, typed="y\n").code == 0
     assert effects(sandbox) != []
 
 
-def test_a_list_that_grew_while_the_question_waited_is_refused(
-    connected: Cfes, sandbox: RunningSandbox, exported: str, answering: Callable[[Callable[[], object]], None]
+def test_an_export_that_grew_during_the_question_is_refused(
+    connected: Cfes, sandbox: RunningSandbox, exported_rows: str, answer_after: Callable[[Callable[[], object]], None]
 ) -> None:
-    rows = Path(exported).read_text().splitlines(keepends=True)
+    rows = Path(exported_rows).read_text().splitlines(keepends=True)
     assert len({json.loads(row)["message"]["id"] for row in rows}) > 2
-    Path(exported).write_text(rows[0])
-    answering(lambda: Path(exported).write_text("".join(rows)))
+    Path(exported_rows).write_text(rows[0])
+    answer_after(lambda: Path(exported_rows).write_text("".join(rows)))
     before = effects(sandbox)
     ended = connected(
-        *("move-messages", "--export", exported, "--destination", "DeletedItems", "--output", "json"), terminal=True
+        *("move-messages", "--export", exported_rows, "--destination", "DeletedItems", "--output", "json"),
+        terminal=True,
     )
     assert json.loads(ended.out)["error"]["type"] == "TooManyMessages"
     assert effects(sandbox) == before
 
 
-def test_a_restore_asks_where_it_is_no_dry_run(connected: Cfes, sandbox: RunningSandbox, exported: str) -> None:
+def test_a_restore_without_dry_run_asks(connected: Cfes, sandbox: RunningSandbox, exported_rows: str) -> None:
     before = effects(sandbox)
-    dry = connected("restore-messages", "--export", exported, terminal=True)
+    dry = connected("restore-messages", "--export", exported_rows, terminal=True)
     assert (dry.code, "Continue?" in dry.err) == (0, False)
-    restore = ("restore-messages", "--export", exported, "--no-dry-run", "--allow-malicious")
+    restore = ("restore-messages", "--export", exported_rows, "--no-dry-run", "--allow-malicious")
     ended = connected(*restore, terminal=True, typed="n\n")
-    assert re.search(r"Move \d+ messages( of \d+ recipients)? to Inbox; can.*\. Continue\?", COLOUR.sub("", ended.err))
+    assert re.search(
+        r"Move \d+ messages( of \d+ recipients)? to Inbox; can.*\. Continue\?", COLOR_CODES.sub("", ended.err)
+    )
     assert (ended.code, effects(sandbox)) == (3, before)
 
 
-def test_a_retry_and_a_delete_ask(connected: Cfes, sandbox: RunningSandbox, exported: str) -> None:
+def test_a_retry_and_a_delete_ask(connected: Cfes, sandbox: RunningSandbox, exported_rows: str) -> None:
     [job] = connected("list-jobs").document["jobs"]
     for command in ("retry-failed-messages", "delete-job"):
         ended = connected(command, "--job-id", job["job_id"], terminal=True, typed="n\n")
         assert (ended.code, ended.err.count("Continue?")) == (3, 1)
-    told = COLOUR.sub("", ended.err)
-    assert job["job_id"] in told
-    assert "Delete an ended bulk job; can't be undone. Continue? [y/N]" in told
+    screen = COLOR_CODES.sub("", ended.err)
+    assert job["job_id"] in screen
+    assert "Delete an ended bulk job; can't be undone. Continue? [y/N]" in screen
     assert connected("list-jobs").document["count"] == 1
     assert connected("delete-job", "--job-id", job["job_id"], "-y", terminal=True).code == 0
 
 
 @pytest.mark.parametrize("columns", ["40", "80", "140"])
-def test_hostile_text_is_visible_at_the_question_and_does_nothing(
+def test_hostile_text_at_the_question_is_escaped(
     connected: Cfes, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch, columns: str
 ) -> None:
     monkeypatch.setenv("COLUMNS", columns)
@@ -308,8 +311,8 @@ def test_hostile_text_is_visible_at_the_question_and_does_nothing(
     assert not ESCAPE.search(ended.err)
     assert not set("\x07\u202e\r") & set(ended.err)
     assert "Continue?" in ended.err
-    # On a terminal the line of the question ends where its answer does.
-    lines = COLOUR.sub("", ended.err).replace("[y/N] ", "[y/N]\n").splitlines()
+    # On a terminal the answer ends the line of the question.
+    lines = COLOR_CODES.sub("", ended.err).replace("[y/N] ", "[y/N]\n").splitlines()
     assert max(len(line) for line in lines) <= max(int(columns), 80)
 
 
@@ -329,7 +332,7 @@ def test_hostile_text_is_visible_at_the_question_and_does_nothing(
         ("delete-job", {"job_id": "j"}, None, {"job_id": "j"}),
     ],
 )
-def test_a_call_is_bound_to_what_was_shown(
+def test_a_call_is_bound_to_its_preview(
     action: str, params: dict[str, Any], shown: dict[str, Any] | None, expected: dict[str, Any]
 ) -> None:
     assert bind_parameters(catalog.find(action), params, shown) == expected
@@ -338,35 +341,36 @@ def test_a_call_is_bound_to_what_was_shown(
 class TestPlaybooks:
     """The question of `cfes playbook run`."""
 
-    def test_a_given_plan_is_counted_again_and_its_texts_are_claims(self, connected: Cfes) -> None:
+    def test_a_given_plan_is_counted_again_and_its_texts_are_not_shown(self, connected: Cfes) -> None:
         plan = connected("preview-job", "--action", "MOVE", *FIND, "--destination", "JunkEmail").document
         forged = {**plan, "messages": 6, "recipients": 6, "sample": [], "by_sender": {"nobody@else.example": 6}}
         Path("plan.json").write_text(new_plan({k: v for k, v in forged.items() if k != "plan_hash"}).model_dump_json())
         run = ("playbook", "run", "phish-campaign-purge", "-i", str(EXAMPLE_ALERT), "--set", "plan=@plan.json")
         ended = connected(*run, "--set", "search_by=sender", terminal=True, typed="n\n")
-        told = COLOUR.sub("", ended.err)
+        screen = COLOR_CODES.sub("", ended.err)
         assert ended.code == 3
-        assert "the given plan has 6 messages" in told
+        assert "the given plan has 6 messages" in screen
         assert (
-            f"Move {plan['messages']} messages of {plan['recipients']} recipients to Junk Email; can be undone" in told
+            f"Move {plan['messages']} messages of {plan['recipients']} recipients to Junk Email; can be undone"
+            in screen
         )
-        assert "nobody@else.example" not in told
+        assert "nobody@else.example" not in screen
 
-    def test_a_plan_of_this_run_is_shown_as_it_is_and_counted_once(
-        self, connected: Cfes, sandbox: RunningSandbox
-    ) -> None:
+    def test_a_plan_of_the_run_is_counted_once(self, connected: Cfes, sandbox: RunningSandbox) -> None:
         before = sandbox.state.truth()["calls"]
         connected(*("playbook", "run", "phish-campaign-purge", "-i", str(EXAMPLE_ALERT)), terminal=True, typed="n\n")
-        asked = sandbox.state.truth()["calls"]
+        calls_with_question = sandbox.state.truth()["calls"]
         connected("playbook", "run", "phish-campaign-purge", "-i", str(EXAMPLE_ALERT), "--plan-only")
-        planned = sandbox.state.truth()["calls"]
-        assert {k: v - before.get(k, 0) for k, v in asked.items()} == {k: v - asked[k] for k, v in planned.items()}
+        calls_with_plan = sandbox.state.truth()["calls"]
+        assert {k: v - before.get(k, 0) for k, v in calls_with_question.items()} == {
+            k: v - calls_with_question[k] for k, v in calls_with_plan.items()
+        }
 
-    def test_a_step_without_a_plan_is_bound_to_what_was_shown(
-        self, connected: Cfes, sandbox: RunningSandbox, answering: Callable[[Callable[[], object]], None]
+    def test_a_step_without_a_plan_is_bound_to_its_preview(
+        self, connected: Cfes, sandbox: RunningSandbox, answer_after: Callable[[Callable[[], object]], None]
     ) -> None:
         Path("purge.yaml").write_text(PURGE)
-        answering(lambda: one_more_mail(sandbox))
+        answer_after(lambda: add_mail(sandbox))
         ended = connected("playbook", "run", "purge.yaml", "-i", str(EXAMPLE_ALERT), "--output", "json", terminal=True)
         assert json.loads(ended.out)["error"]["type"] == "PlanDrifted"
         assert effects(sandbox) == []
@@ -380,14 +384,14 @@ class TestPlaybooks:
         Path("purge.yaml").write_text(PURGE)
         monkeypatch.setattr(Action, "run", only_for("preview-job", limited))
         ended = connected("playbook", "run", "purge.yaml", "-i", str(EXAMPLE_ALERT), terminal=True, typed="n\n")
-        told = COLOUR.sub("", ended.err)
-        assert "The preview failed: slow down" in told
-        assert str(CAMPAIGN["sender"]) in told
-        assert (ended.code, "Continue?" in told) == (3, True)
+        screen = COLOR_CODES.sub("", ended.err)
+        assert "The preview failed: slow down" in screen
+        assert str(CAMPAIGN["sender"]) in screen
+        assert (ended.code, "Continue?" in screen) == (3, True)
 
 
 # Tests that run in the background inherit an ignored SIGINT.
-ON_ITS_TERMINAL = """
+ON_A_TERMINAL = """
 import fcntl, signal, sys, termios
 signal.signal(signal.SIGINT, signal.default_int_handler)
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -397,26 +401,28 @@ sys.exit(main(sys.argv[1:]))
 
 
 @pytest.mark.parametrize(("answer", "code"), [(b"y\n", 0), (b"n\n", 3), (b"\x04", 3), (b"\xff\n", 3), (b"\x03", 130)])
-def test_on_a_real_terminal(environment: dict[str, str], sandbox: RunningSandbox, answer: bytes, code: int) -> None:
-    ours, theirs = pty.openpty()
+def test_the_answer_on_a_real_terminal_decides(
+    environment: dict[str, str], sandbox: RunningSandbox, answer: bytes, code: int
+) -> None:
+    our_end, their_end = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-c", ON_ITS_TERMINAL, *map(str, CREATE), "--wait-follows"],
-        cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+        [sys.executable, "-c", ON_A_TERMINAL, *map(str, CREATE), "--wait-follows"],
+        cwd=ROOT, stdin=their_end, stdout=their_end, stderr=their_end, start_new_session=True,
         env={**os.environ, **environment, "TERM": "xterm", "CFES_LISTING_LAG_SECONDS": "0"},
     )  # fmt: skip
-    os.close(theirs)
+    os.close(their_end)
     seen = b""
     try:
         while b"Continue? [y/N]" not in seen:
-            assert select.select([ours], [], [], 60)[0], seen.decode()
-            seen += os.read(ours, 65_536)
-        os.write(ours, answer)
-        seen += _rest(ours)
+            assert select.select([our_end], [], [], 60)[0], seen.decode()
+            seen += os.read(our_end, 65_536)
+        os.write(our_end, answer)
+        seen += _rest(our_end)
         assert process.wait(60) == code, seen.decode()
     finally:
         process.kill()
         process.wait()
-        os.close(ours)
+        os.close(our_end)
     assert len(sandbox.state.truth()["jobs"]) == (code == 0)
 
 
@@ -433,28 +439,30 @@ sys.exit(main(sys.argv[1:]))
 
 
 @pytest.mark.parametrize(("more", "code"), [((), 3), (("--yes",), 0)])
-def test_in_the_background_of_a_terminal_nothing_is_changed_unasked(
+def test_a_background_process_changes_nothing_without_yes(
     environment: dict[str, str], sandbox: RunningSandbox, more: tuple[str, ...], code: int
 ) -> None:
-    ours, theirs = pty.openpty()
+    our_end, their_end = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-c", IN_THE_BACKGROUND, *map(str, CREATE), *more],
-        cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+        cwd=ROOT, stdin=their_end, stdout=their_end, stderr=their_end, start_new_session=True,
         env={**os.environ, **environment, "TERM": "xterm", "CFES_LISTING_LAG_SECONDS": "0"},
     )  # fmt: skip
-    os.close(theirs)
+    os.close(their_end)
     try:
-        seen = _rest(ours)
+        seen = _rest(our_end)
         assert process.wait(60) == code, seen.decode()
     finally:
         process.kill()
         process.wait()
-        os.close(ours)
+        os.close(our_end)
     assert (b"in the background of a terminal" in b" ".join(seen.split())) == (code == 3)
     assert len(sandbox.state.truth()["jobs"]) == (code == 0)
 
 
-def test_a_result_that_can_not_be_written_is_no_traceback(environment: dict[str, str], sandbox: RunningSandbox) -> None:
+def test_a_result_that_cannot_be_written_gives_no_traceback(
+    environment: dict[str, str], sandbox: RunningSandbox
+) -> None:
     command = shlex.join([sys.executable, "-m", "platforms.cli", *map(str, CREATE)])
     ended = subprocess.run(
         ["/bin/sh", "-c", f"exec {command} >/dev/full"],

@@ -1,4 +1,4 @@
-"""What goes wrong is an exit code and one readable answer, never a traceback."""
+"""An error is an exit code and a readable message, never a traceback."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_problems_name_the_flag_as_well_as_the_pointer(cfes: Cfes) -> None:
     assert problems["/destination"] == {"pointer": "/destination", "message": "is required", "flag": "--destination"}
 
 
-def test_a_terminal_shows_a_block_with_what_to_do_next_and_nothing_on_standard_output(cfes: Cfes) -> None:
+def test_a_terminal_shows_an_error_block_with_the_next_step_on_stderr(cfes: Cfes) -> None:
     ended = cfes(*BAD, terminal=True)
     assert (ended.code, ended.out) == (2, "")
     assert "ParameterError: 4 problems" in ended.err
@@ -53,15 +53,15 @@ def test_a_variable_is_named_without_a_pointer(cfes: Cfes, monkeypatch: pytest.M
     assert "ConnectionSettingsError: CLOUDFLARE_ACCOUNT_ID: is not set\n" in _plain(ended.err)
 
 
-def test_a_file_that_is_not_json_is_not_asked_for_as_a_file(cfes: Cfes, tmp_path: Path) -> None:
+def test_an_invalid_json_file_gives_no_advice_to_pass_a_file(cfes: Cfes, tmp_path: Path) -> None:
     (tmp_path / "plan.json").write_text("plan")
-    told = cfes("create-move-job", "--plan", f"@{tmp_path / 'plan.json'}").error["message"]
-    assert "is not valid JSON" in told
-    assert "@FILE" not in told
+    message = cfes("create-move-job", "--plan", f"@{tmp_path / 'plan.json'}").error["message"]
+    assert "is not valid JSON" in message
+    assert "@FILE" not in message
     assert "write --plan @FILE" in cfes("create-move-job", "--plan", "plan.json").error["message"]
 
 
-def test_a_pipe_gets_the_document_and_a_person_behind_it_the_block(cfes: Cfes) -> None:
+def test_a_pipe_gets_the_document_and_a_terminal_the_error_block(cfes: Cfes) -> None:
     ended = cfes(*BAD, err=True)
     assert ended.error["type"] == "ParameterError"
     assert "ParameterError: 4 problems" in ended.err
@@ -86,20 +86,20 @@ def test_a_value_that_is_not_json_is_refused(text: str, cfes: Cfes) -> None:
 
 
 @pytest.mark.parametrize("document", ["", "[]", "{", '{"a": 1, "a": 2}', "\udcff", '{"search_params": 5}'])
-def test_a_params_document_that_does_not_fit_is_refused(document: str, cfes: Cfes) -> None:
+def test_an_invalid_params_document_is_refused(document: str, cfes: Cfes) -> None:
     ended = cfes(
         "search-messages", "--sender", "a@b.example", "--params", "-", typed=document.encode(errors="surrogateescape")
     )
     assert ended.code == 2
 
 
-def test_a_params_file_that_can_not_be_read_is_named(cfes: Cfes) -> None:
+def test_an_unreadable_params_file_is_named(cfes: Cfes) -> None:
     for name in ("missing.json", ".", "a\0b"):
         assert "--params" in cfes("get-job", "--params", name).error["message"]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         (["creat-move-job"], "did you mean 'create-move-job'"),
         (["get-job", "--job"], "--job"),
@@ -109,19 +109,19 @@ def test_a_params_file_that_can_not_be_read_is_named(cfes: Cfes) -> None:
         (["run"], "ACTION"),
     ],
 )
-def test_a_command_line_that_makes_no_sense_exits_2(arguments: list[str], said: str, cfes: Cfes) -> None:
+def test_an_invalid_command_line_exits_2(arguments: list[str], expected: str, cfes: Cfes) -> None:
     ended = cfes(*arguments)
     assert ended.code == 2
-    assert said in ended.error["message"]
+    assert expected in ended.error["message"]
 
 
 def test_an_unexpected_exception_is_an_internal_error_without_traceback(
     cfes: Cfes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: object) -> None:
+    def raise_key_error(*_: object) -> None:
         raise KeyError("\x1b[31msecret")
 
-    monkeypatch.setattr(Action, "run", broken)
+    monkeypatch.setattr(Action, "run", raise_key_error)
     ended = cfes("list-jobs", terminal=True)
     assert ended.code == 1
     assert "InternalError: KeyError in" in ended.err
@@ -129,11 +129,11 @@ def test_an_unexpected_exception_is_an_internal_error_without_traceback(
     assert "Traceback" not in ended.err
 
 
-def test_a_reader_that_goes_away_is_no_error(cfes: Cfes, monkeypatch: pytest.MonkeyPatch) -> None:
-    def gone(*_: object) -> None:
+def test_a_closed_reader_is_no_error(cfes: Cfes, monkeypatch: pytest.MonkeyPatch) -> None:
+    def raise_broken_pipe(*_: object) -> None:
         raise BrokenPipeError
 
-    monkeypatch.setattr(Action, "run", gone)
+    monkeypatch.setattr(Action, "run", raise_broken_pipe)
     assert cfes("list-jobs").err == ""
 
 

@@ -1,4 +1,4 @@
-"""Errors and help on a command line speak in flags; `python -m actions.X` and `cfes run` keep the JSON names."""
+"""Errors and help of a command name flags; `python -m actions.X` and `cfes run` keep the JSON names."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CREATE = flags_of(catalog.find("create-move-job").params)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("pass it as `plan`", "pass it as --plan @plan.json"),
         ("pass the result in `approvals`.", "pass the result in --approvals @approvals.json."),
@@ -39,15 +39,15 @@ CREATE = flags_of(catalog.find("create-move-job").params)
         ("to search_params, with", "to the search flags, with"),
         ("search_params.exact_subject is", "--exact-subject is"),
         ("`comment: none` is", "`--comment none` is"),
-        # No parameter, or a flag already.
+        # Not a parameter, or already a flag.
         ("GET .../bulk/{plan_hash}/{idempotency_key}", "GET .../bulk/{plan_hash}/{idempotency_key}"),
         ("the plan's numbers and plan_hash", "the plan's numbers and plan_hash"),
         ("--set max_messages=10", "--set max_messages=10"),
         ("/search_params/sender", "/search_params/sender"),
     ],
 )
-def test_a_parameter_is_named_by_its_flag(text: str, said: str) -> None:
-    assert in_flags(text, CREATE) == said
+def test_a_parameter_is_named_by_its_flag(text: str, expected: str) -> None:
+    assert in_flags(text, CREATE) == expected
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_a_parameter_is_named_by_its_flag(text: str, said: str) -> None:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_a_refusal_speaks_in_flags_on_the_command_line_alone(
+def test_a_refusal_names_flags_only_on_the_command_line(
     error: PackError, cfes: Cfes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
@@ -76,45 +76,45 @@ def test_a_refusal_speaks_in_flags_on_the_command_line_alone(
 
 
 @pytest.mark.parametrize("playbook", ["phish-campaign-purge", "false-positive-release"])
-def test_a_playbook_has_another_job_by_a_higher_attempt(playbook: str) -> None:
+def test_a_playbook_error_advises_a_higher_attempt(playbook: str) -> None:
     flags = input_values.flags_of(library.find(playbook))
     assert in_flags(IdempotencyConflict("x").help, flags).endswith("use a higher --set attempt=NUMBER.")
     assert in_flags("max_messages is 10", flags) == "--set max_messages is 10"
 
 
 @pytest.mark.parametrize("action", catalog.available().values(), ids=lambda action: action.id)
-def test_help_texts_speak_in_flags(action: Action[Any, Any], cfes: Cfes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_help_texts_name_flags(action: Action[Any, Any], cfes: Cfes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     shown = cfes(action.id, "--help").out
     names = {flag.name for flag in flags_of(action.params) if "_" in flag.name}
-    # Not the comma-separated names of the choices of another flag, and no placeholder in a path.
+    # Excludes choices of other flags and placeholders in paths.
     words = set(re.findall(r"(?<![-\w/.`{])[a-z]+(?:_[a-z]+)+(?![\w=(.])", shown))
     assert not names & words
 
 
-def test_warnings_speak_in_flags_on_a_terminal_alone(connected: Cfes) -> None:
+def test_warnings_name_flags_only_on_a_terminal(connected: Cfes) -> None:
     search = ("search-messages", "--sender", str(CAMPAIGN["sender"]), "--limit", "1")
-    told = connected(*search, terminal=True).err
-    for said in ("raise --limit to count", "--detections-only is not given", "--start is not given"):
-        assert said in " ".join(told.split())
+    screen = connected(*search, terminal=True).err
+    for expected in ("raise --limit to count", "--detections-only is not given", "--start is not given"):
+        assert expected in " ".join(screen.split())
     assert any("detections_only" in warning for warning in connected(*search).document["warnings"])
 
 
-@pytest.mark.parametrize(("typed", "sent"), [("1000", 1000), ("1e3", 1000), ("1000.0", 1000)])
-def test_the_text_of_a_flag_becomes_a_strict_number(typed: str, sent: int) -> None:
+@pytest.mark.parametrize(("typed", "number"), [("1000", 1000), ("1e3", 1000), ("1000.0", 1000)])
+def test_the_text_of_a_flag_becomes_an_integer(typed: str, number: int) -> None:
     [flag] = [one for one in CREATE if one.name == "max_messages"]
-    assert (flag.value(typed), type(flag.value(typed))) == (sent, int)
+    assert (flag.value(typed), type(flag.value(typed))) == (number, int)
 
 
-def test_a_set_is_converted_by_the_inputs_type_and_a_refusal_is_one_block(connected: Cfes, tmp_path: Path) -> None:
+def test_set_values_are_converted_and_a_refusal_is_shown_once(connected: Cfes, tmp_path: Path) -> None:
     (tmp_path / "purge.yaml").write_text(PURGE)
     run = ("playbook", "run", "purge.yaml", "-i", str(EXAMPLE_ALERT), "--yes")
     ended = connected(*run, "--set", "max_messages=10", terminal=True)
     assert ended.code == 3
-    # Once on the screen: not at the step, at the end and in a table.
+    # The refusal is shown once, not also at the end and in a table.
     assert (ended.out + ended.err).count("are more than 10") == 1
     assert "CheckRefused" in ended.err
-    # The line `changed` says it; and the check's own text is the next step.
+    # The line `changed` reports it, and the text of the check is the next step.
     assert "Nothing was changed" not in ended.err
     assert "next" not in ended.err
     assert connected(*run, "--set", "max_messages=1000").code == 0

@@ -41,7 +41,7 @@ WRITES: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
-def test_no_command_writes(
+def test_a_command_with_an_empty_guard_setting_writes_nothing(
     connected: Cfes, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch, setting: str
 ) -> None:
     monkeypatch.setenv(setting, "")
@@ -52,7 +52,9 @@ def test_no_command_writes(
     assert sandbox.state.truth()["jobs"] == []
 
 
-def test_no_playbook_begins(connected: Cfes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_playbook_with_an_empty_guard_setting_does_not_start(
+    connected: Cfes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("CFES_POLICY", "")
     alert = ROOT / "examples" / "alert.json"
     ended = connected("playbook", "run", "phish-campaign-purge", "--input", str(alert), "--yes")
@@ -60,13 +62,13 @@ def test_no_playbook_begins(connected: Cfes, monkeypatch: pytest.MonkeyPatch, tm
     assert not (tmp_path / "cfes-runs").exists()
 
 
-def test_a_policy_is_not_checked_in_place_of_an_empty_setting(connected: Cfes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_policy_check_refuses_an_empty_setting(connected: Cfes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CFES_POLICY", " ")
     ended = connected("policy", "check")
     assert (ended.code, ended.error["message"]) == (2, "CFES_POLICY is set but empty")
 
 
-def test_a_policy_that_others_can_change_stops_every_write_and_fails_the_check(
+def test_a_policy_writable_by_others_stops_every_write_and_fails_the_check(
     connected: Cfes, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     path = tmp_path / "policy.yaml"
@@ -86,7 +88,7 @@ def test_a_policy_that_others_can_change_stops_every_write_and_fails_the_check(
     assert connected("create-move-job", "--params", "-", typed=json.dumps(MOVE)).code == 0
 
 
-def test_nothing_is_approved_without_the_policy_that_was_meant(
+def test_approve_refuses_an_empty_or_unsafe_policy_setting(
     cfes: Cfes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     plan = {**EXAMPLE_PLAN, "previewed_at": "2026-11-20T16:00:00Z"}
@@ -112,7 +114,7 @@ def test_nothing_is_approved_without_the_policy_that_was_meant(
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
-def test_no_serverless_function_writes(
+def test_a_function_with_an_empty_guard_setting_writes_nothing(
     environment: dict[str, str], sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch, setting: str
 ) -> None:
     for name, value in {**environment, setting: ""}.items():
@@ -134,7 +136,7 @@ def test_no_serverless_function_writes(
         ("CFES_READ_ONLY", "flase", 2),
     ],
 )
-def test_a_process_writes_nothing(
+def test_a_process_with_an_invalid_guard_setting_writes_nothing(
     environment: dict[str, str], sandbox: RunningSandbox, setting: str, value: str, code: int
 ) -> None:
     ended: Any = subprocess.run(

@@ -1,4 +1,4 @@
-"""`--set NAME=@FILE` and `--input NAME=@FILE`: inputs that are not for a command line, which every user can read."""
+"""`--set NAME=@FILE` and `--input NAME=@FILE` keep inputs off the command line, which every user can read."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ TOKEN = "eyJhbGciOiJFZERTQSJ9.eyJwbGFuIjoiMSJ9.c2lnbmF0dXJl"
 
 @pytest.fixture
 def probe(cfes: Cfes, tmp_path: Path) -> Any:
-    """Runs the probe and gives the inputs that it was run with."""
+    """A function that runs the probe and returns its inputs."""
     (tmp_path / "probe.yaml").write_text(PROBE)
 
     def given(*arguments: str, typed: str = "") -> Any:
@@ -69,20 +69,20 @@ def test_a_file_is_read_by_the_inputs_type(probe: Any, tmp_path: Path, option: s
     assert outputs["most"] == 5
 
 
-def test_one_approval_is_given_as_cfes_approve_prints_it(cfes: Cfes, tmp_path: Path) -> None:
+def test_an_approval_is_accepted_as_cfes_approve_prints_it(cfes: Cfes, tmp_path: Path) -> None:
     (tmp_path / "probe.yaml").write_text(PROBE.replace("items: {type: string}", "items: {type: [string, object]}"))
     (tmp_path / "approval.json").write_text(json.dumps({"approval": TOKEN, "approver": "bob"}))
     ended = cfes("playbook", "run", "probe.yaml", "--set", "approvals=@approval.json")
     assert ended.document["outputs"]["approvals"] == [{"approval": TOKEN, "approver": "bob"}]
 
 
-def test_an_array_that_is_typed_as_a_text_is_shown_how_it_is_written(cfes: Cfes, tmp_path: Path) -> None:
+def test_a_text_for_an_array_is_refused_with_an_example(cfes: Cfes, tmp_path: Path) -> None:
     (tmp_path / "probe.yaml").write_text(PROBE)
     ended = cfes("playbook", "run", "probe.yaml", "--set", "approvals=one")
     assert (ended.code, 'like ["first", "second"]' in ended.error["message"]) == (2, True)
 
 
-def test_the_primary_input_stays_a_file_name_and_may_be_named(probe: Any, tmp_path: Path) -> None:
+def test_the_primary_input_is_a_file_name_with_or_without_its_name(probe: Any, tmp_path: Path) -> None:
     (tmp_path / "alert.json").write_text('{"AlertID": "1"}\n')
     (tmp_path / "plan=@alert.json").write_text('{"AlertID": "2"}')
     assert probe("--input", "alert.json")["alert"] == {"AlertID": "1"}
@@ -91,7 +91,7 @@ def test_the_primary_input_stays_a_file_name_and_may_be_named(probe: Any, tmp_pa
     assert probe("-i", "alert.json", "-i", "plan=@alert.json")["plan"] == {"AlertID": "1"}
 
 
-def test_a_text_that_begins_with_an_at_sign_is_written_with_two(probe: Any, tmp_path: Path) -> None:
+def test_a_double_at_sign_escapes_an_at_sign(probe: Any, tmp_path: Path) -> None:
     (tmp_path / "@odd").write_text("of the file")
     assert probe("--set", "note=@@corp.example")["note"] == "@corp.example"
     assert probe("--set", "note=@@@x")["note"] == "@@x"
@@ -107,14 +107,14 @@ def test_standard_input_is_read_once(probe: Any, cfes: Cfes) -> None:
         assert "standard input can be read only once" in ended.error["message"]
 
 
-def test_standard_input_that_is_closed_is_named() -> None:
+def test_a_closed_standard_input_is_reported() -> None:
     closed = "import sys; sys.stdin = None; from platforms.cli.main import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", closed, "playbook", "run", "phish-campaign-purge", "--input", "-"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, json.loads(done.stdout)["error"]["message"]) == (2, "--input: standard input is closed")
 
 
-def test_a_pipe_that_the_shell_opened_is_read(probe: Any) -> None:
+def test_a_pipe_from_the_shell_is_read(probe: Any) -> None:
     reading, writing = os.pipe()
     os.write(writing, b'{"messages": 2}')
     os.close(writing)
@@ -125,7 +125,7 @@ def test_a_pipe_that_the_shell_opened_is_read(probe: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "said"),
+    ("file", "expected"),
     [
         ("missing.json", "No such file or directory"),
         ("folder", "is a directory"),
@@ -142,8 +142,8 @@ def test_a_pipe_that_the_shell_opened_is_read(probe: Any) -> None:
     ],
 )
 @pytest.mark.parametrize("option", ["--set", "--input"])
-def test_a_bad_file_is_named_before_anything_is_run(
-    cfes: Cfes, tmp_path: Path, option: str, file: str, said: str
+def test_a_bad_file_is_reported_before_anything_is_run(
+    cfes: Cfes, tmp_path: Path, option: str, file: str, expected: str
 ) -> None:
     (tmp_path / "probe.yaml").write_text(PROBE)
     (tmp_path / "folder").mkdir()
@@ -157,17 +157,17 @@ def test_a_bad_file_is_named_before_anything_is_run(
     (tmp_path / "list.json").write_text("[1]")
     ended = cfes("playbook", "run", "probe.yaml", option, f"plan=@{file}")
     problems = [f"{p.get('flag')} {p['message']}" for p in ended.error.get("problems", ())]
-    told = " ".join([ended.error["message"], *problems])
+    message = " ".join([ended.error["message"], *problems])
     assert (ended.code, ended.error["applied"]) == (2, "no")
-    assert said in told
-    assert "plan" in told
-    assert file.replace("\0", "") in told or "\0" in file or file == "list.json"
+    assert expected in message
+    assert "plan" in message
+    assert file.replace("\0", "") in message or "\0" in file or file == "list.json"
     assert TOKEN[:12] not in ended.out + ended.err
     assert not (tmp_path / "cfes-runs").exists()
 
 
 @pytest.mark.parametrize("file", ["missing.json", "folder", "pipe", "/dev/zero"])
-def test_every_option_that_reads_a_file_refuses_what_has_no_end(cfes: Cfes, tmp_path: Path, file: str) -> None:
+def test_every_file_option_refuses_devices_and_pipes(cfes: Cfes, tmp_path: Path, file: str) -> None:
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
     for command in (
@@ -190,15 +190,15 @@ def test_an_at_sign_without_a_file_explains_the_double_at_sign(cfes: Cfes, tmp_p
     assert "note=@@text" in ended.error["help"]
 
 
-def test_a_misspelt_input_is_named_before_its_file_is_read(cfes: Cfes, tmp_path: Path) -> None:
+def test_a_misspelled_input_is_reported_before_its_file_is_read(cfes: Cfes, tmp_path: Path) -> None:
     (tmp_path / "probe.yaml").write_text(PROBE)
     ended = cfes("playbook", "run", "probe.yaml", "--set", "plans=@missing.json")
     assert "unknown input 'plans'" in ended.error["problems"][0]["message"]
 
 
-@pytest.mark.parametrize("how", ["flag", "file of parameters", "standard input"])
-def test_the_command_to_come_back_names_files_and_no_plan(
-    cfes: Cfes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+@pytest.mark.parametrize("source", ["flag", "file of parameters", "standard input"])
+def test_the_resume_command_names_files_and_contains_no_plan(
+    cfes: Cfes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
 ) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -212,26 +212,26 @@ def test_the_command_to_come_back_names_files_and_no_plan(
         "flag": ("--job-id", job_id, "--plan", "@my-plan.json"),
         "file of parameters": ("--params", "params.json"),
         "standard input": ("--params", "-"),
-    }[how]
+    }[source]
     ended = cfes("wait-for-job", *given, typed=params)
     assert ended.code == 130
     assert "ffff" not in ended.err
-    named = "my-plan.json" if how == "flag" else "plan.json"
+    named = "my-plan.json" if source == "flag" else "plan.json"
     assert f"cfes wait-for-job --job-id {job_id} --plan @{named}" in ended.err
-    assert ("Save the plan as plan.json first." in ended.err) == (how != "flag")
+    assert ("Save the plan as plan.json first." in ended.err) == (source != "flag")
 
 
-def test_no_documented_command_takes_a_plan_or_a_token_as_an_argument() -> None:
-    """What a shell puts into an argument is there for everybody who runs `ps`."""
+def test_no_documented_command_has_a_plan_or_a_token_as_an_argument() -> None:
+    """Every user can read command-line arguments with `ps`."""
     pages = [*ROOT.glob("*.md"), ROOT / "Makefile", ROOT / "manifest.json"]
     for folder in ("docs", "examples", "benchmarks", "playbooks", "platforms", "actions", "connectors", "guardrails"):
         pages += [page for page in (ROOT / folder).rglob("*") if page.suffix in (".md", ".py", ".yaml", ".json", ".sh")]
     assert len(pages) > 100
-    into_an_argument = re.compile(r"""\$\(\s*(?:cat|<|jq)|="\$\(|--(?:plan|approvals?)[ =]["']?(?:\$|`|\{|ey)|`cat """)
+    secret_argument = re.compile(r"""\$\(\s*(?:cat|<|jq)|="\$\(|--(?:plan|approvals?)[ =]["']?(?:\$|`|\{|ey)|`cat """)
     found = [
         f"{page.relative_to(ROOT)}: {line.strip()}"
         for page in pages
         for line in page.read_text().splitlines()
-        if into_an_argument.search(line)
+        if secret_argument.search(line)
     ]
     assert found == []

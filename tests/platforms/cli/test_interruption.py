@@ -1,4 +1,4 @@
-"""Ctrl-C says what goes on without us, how to come back to it and how to stop it."""
+"""After Ctrl-C the command names the running job, and how to resume and cancel it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_a_wait(cfes: Cfes, terminal: bool) -> None:
+def test_an_interrupted_wait_names_the_resume_and_cancel_commands(cfes: Cfes, terminal: bool) -> None:
     ended = cfes("wait-for-job", "--job-id", JOB_ID, terminal=terminal)
     assert (ended.code, ended.out) == (130, "")
     assert "may still be running in Cloudflare" in ended.err
@@ -30,30 +30,30 @@ def test_a_wait(cfes: Cfes, terminal: bool) -> None:
     assert f"cfes cancel-job --job-id {JOB_ID}" in ended.err
 
 
-def test_an_export_comes_back_to_its_file(cfes: Cfes) -> None:
+def test_an_interrupted_export_names_its_destination(cfes: Cfes) -> None:
     ended = cfes("export-job-messages", "--job-id", JOB_ID, "--destination", "my rows.csv")
     assert f"cfes export-job-messages --job-id {JOB_ID} --destination 'my rows.csv'" in ended.err
 
 
-def test_a_read_changed_nothing(cfes: Cfes) -> None:
+def test_an_interrupted_read_reports_no_change(cfes: Cfes) -> None:
     ended = cfes("list-jobs")
     assert (ended.code, ended.err) == (130, "Interrupted. Nothing was changed.\n")
 
 
-def test_a_change_is_not_known_and_safe_to_repeat_with_its_key(cfes: Cfes) -> None:
+def test_an_interrupted_create_advises_a_check_or_the_same_key(cfes: Cfes) -> None:
     ended = cfes("create-move-job", "--sender", "a@b.example")
     assert "A change may have been made. Check before you run it again: cfes list-jobs" in ended.err
     ended = cfes("create-move-job", "--sender", "a@b.example", "--idempotency-key", "case-1")
     assert "You can safely run it again with the same --idempotency-key" in ended.err
 
 
-def test_an_action_run_as_json(cfes: Cfes) -> None:
+def test_an_interrupted_run_command_names_the_cancel_command(cfes: Cfes) -> None:
     ended = cfes("run", "wait-for-job", typed=f'{{"job_id": "{JOB_ID}"}}')
     assert (ended.code, ended.out) == (130, "")
     assert f"cfes cancel-job --job-id {JOB_ID}" in ended.err
 
 
-def test_the_command_to_come_back_has_every_parameter_that_was_given(cfes: Cfes) -> None:
+def test_the_resume_command_has_every_given_parameter(cfes: Cfes) -> None:
     params = json.dumps({"job_id": JOB_ID, "format": "ndjson", "resume": {"n": 1}})
     ended = cfes(
         *("export-job-messages", "--params", "-", "--format", "csv"),

@@ -1,4 +1,4 @@
-"""What is written on a terminal of any width: whole IDs, no padding, colours that can be read on any background."""
+"""Output at any terminal width has complete IDs, no padding, and colors that are readable on any background."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from platforms.cli.views.progress_bar import Bar
 from platforms.cli.views.tables import Column, grid
 from tests.platforms.cli.conftest import Cfes
 
-COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+COLOR_CODES = re.compile(r"\x1b\[[0-9;]*m")
 
-# What is copied from a screen.
+# Texts that people copy from a screen.
 COPIED = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32,64}")
 
 WIDTHS = ["0", "1", "20", "40", "59", "60", "80", "120", "many", ""]
@@ -32,11 +32,11 @@ JOB_IDS = [f"7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b{n}d" for n in range(3)]
 
 
 @pytest.fixture
-def answering(monkeypatch: pytest.MonkeyPatch) -> Any:
-    def answer(result: dict[str, Any]) -> None:
+def set_result(monkeypatch: pytest.MonkeyPatch) -> Any:
+    def set_action_result(result: dict[str, Any]) -> None:
         monkeypatch.setattr(Action, "run", lambda *_: result)
 
-    return answer
+    return set_action_result
 
 
 def _jobs(**changed: Any) -> dict[str, Any]:
@@ -55,23 +55,23 @@ def _jobs(**changed: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("action", catalog.available().values(), ids=lambda action: action.id)
-def test_ids_and_hashes_are_whole_at_any_width(
-    action: Action[Any, Any], width: str, cfes: Cfes, answering: Any, monkeypatch: pytest.MonkeyPatch
+def test_ids_and_hashes_are_not_broken_at_any_width(
+    action: Action[Any, Any], width: str, cfes: Cfes, set_result: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answering(action.example_result)
+    set_result(action.example_result)
     monkeypatch.setenv("COLUMNS", width)
-    unasked = ["--yes"] if action.asks_first({}) else []
-    whole = set(COPIED.findall(cfes(action.id, "--output", "table").out))
+    confirmation = ["--yes"] if action.asks_first({}) else []
+    complete = set(COPIED.findall(cfes(action.id, "--output", "table").out))
     for piped in (False, True):
-        ended = cfes(action.id, "--output", "table", *unasked, terminal=not piped)
-        shown = COLOUR.sub("", ended.out)
-        # In one piece and on one line of what is written: only the terminal itself may break it.
-        assert set(COPIED.findall(shown)) == whole
+        ended = cfes(action.id, "--output", "table", *confirmation, terminal=not piped)
+        shown = COLOR_CODES.sub("", ended.out)
+        # Each text is on one output line; only the terminal itself may break it.
+        assert set(COPIED.findall(shown)) == complete
         assert not [line for line in shown.splitlines() if line != line.rstrip()]
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_the_hash_of_an_error_and_its_commands_are_whole(
+def test_the_commands_of_an_error_are_not_broken_at_any_width(
     width: str, cfes: Cfes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", width)
@@ -80,49 +80,49 @@ def test_the_hash_of_an_error_and_its_commands_are_whole(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Action, "run", interrupt)
-    lines = COLOUR.sub("", cfes("wait-for-job", "--job-id", JOB_IDS[0], terminal=True).err).splitlines()
+    lines = COLOR_CODES.sub("", cfes("wait-for-job", "--job-id", JOB_IDS[0], terminal=True).err).splitlines()
     assert f"  cancel: cfes cancel-job --job-id {JOB_IDS[0]}" in lines
 
 
-def test_list_jobs_keeps_failed_at_80_columns(cfes: Cfes, answering: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    answering(_jobs())
+def test_list_jobs_keeps_failed_at_80_columns(cfes: Cfes, set_result: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_result(_jobs())
     monkeypatch.setenv("COLUMNS", "80")
-    head, *rows = COLOUR.sub("", cfes("list-jobs", terminal=True).out).splitlines()
+    head, *rows = COLOR_CODES.sub("", cfes("list-jobs", terminal=True).out).splitlines()
     assert {"job", "done", "failed"} <= set(head.split())
     assert [row.split()[0] for row in rows[:3]] == JOB_IDS
     assert max(map(cell_len, [head, *rows])) <= 80
 
 
-def test_what_is_the_same_in_every_row_is_stated_once(cfes: Cfes, answering: Any) -> None:
-    answering(_jobs())
-    shown = COLOUR.sub("", cfes("list-jobs", terminal=True).out)
+def test_a_value_shared_by_all_rows_is_shown_once(cfes: Cfes, set_result: Any) -> None:
+    set_result(_jobs())
+    shown = COLOR_CODES.sub("", cfes("list-jobs", terminal=True).out)
     assert "action: MOVE in all rows" in shown.splitlines()
     assert shown.count("MOVE") == 1
-    answering({"count": 1, "jobs": _jobs()["jobs"][:1]})
+    set_result({"count": 1, "jobs": _jobs()["jobs"][:1]})
     assert "in all rows" not in cfes("list-jobs", terminal=True).out
 
 
-def test_below_60_columns_a_name_is_above_its_value(
-    cfes: Cfes, answering: Any, monkeypatch: pytest.MonkeyPatch
+def test_names_are_above_their_values_below_60_columns(
+    cfes: Cfes, set_result: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answering(_jobs())
+    set_result(_jobs())
     monkeypatch.setenv("COLUMNS", "40")
-    lines = COLOUR.sub("", cfes("list-jobs", terminal=True).out).splitlines()
+    lines = COLOR_CODES.sub("", cfes("list-jobs", terminal=True).out).splitlines()
     assert lines[:4] == ["job", f"  {JOB_IDS[0]}", "done", "  99900/99999"]
-    answering({"job_id": JOB_IDS[0], "status": "COMPLETED"})
-    assert COLOUR.sub("", cfes("get-job", terminal=True).out).splitlines()[:2] == ["job_id", f"  {JOB_IDS[0]}"]
+    set_result({"job_id": JOB_IDS[0], "status": "COMPLETED"})
+    assert COLOR_CODES.sub("", cfes("get-job", terminal=True).out).splitlines()[:2] == ["job_id", f"  {JOB_IDS[0]}"]
 
 
-def test_a_long_name_has_its_value_on_its_line(cfes: Cfes, answering: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_name_is_on_the_line_of_its_value(cfes: Cfes, set_result: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     found = {"count": 4, "messages": [], "counts_by_disposition": {"MALICIOUS-BEC": 4}, "warnings": []}
     for columns in ("", "80"):
         monkeypatch.setenv("COLUMNS", columns)
-        answering(found)
+        set_result(found)
         assert "counts_by_disposition.MALICIOUS-BEC  4" in cfes("search-messages", "--output", "table").out.splitlines()
 
 
-def test_a_long_list_of_records_is_cut_and_names_the_flag_for_the_rest(cfes: Cfes, answering: Any) -> None:
-    answering(
+def test_a_long_list_is_cut_and_names_the_flag_for_the_rest(cfes: Cfes, set_result: Any) -> None:
+    set_result(
         {
             "agrees": False,
             "disagreements": [{"kind": "row_without_event", "recipient": f"{n}@corp.example"} for n in range(60)],
@@ -133,11 +133,11 @@ def test_a_long_list_of_records_is_cut_and_names_the_flag_for_the_rest(cfes: Cfe
     assert "and 50 more. Use --output json to see all." in shown
 
 
-def test_a_pipe_has_no_width(cfes: Cfes, answering: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_output_to_a_pipe_is_not_cut(cfes: Cfes, set_result: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS")
     subject = "overdue " * 60
     found = [{"id": str(n), "from": f"a{n}@b.example", "subject": f"{subject}{n}"} for n in range(2)]
-    answering({"count": 2, "messages": found, "warnings": []})
+    set_result({"count": 2, "messages": found, "warnings": []})
     assert f"{subject}1" in cfes("search-messages", "--output", "table").out
 
 
@@ -158,7 +158,7 @@ def test_wide_and_combining_characters_keep_the_columns(width: int) -> None:
     assert len(places) == 1
 
 
-def test_a_cell_that_is_cut_is_marked_and_has_no_escapes() -> None:
+def test_a_cut_cell_has_no_escapes() -> None:
     columns = (Column("id", 1), Column("subject", 10))
     hostile = "\x1b[31m\u202e\u540d" * 20
     lines = _grid(columns, [(n, f"{n}{hostile}") for n in (1, 20)], 60)
@@ -184,19 +184,19 @@ def _grid(columns: Any, rows: Any, width: int) -> list[str]:
 )
 def test_commands_and_paths_are_not_broken(text: str) -> None:
     lines = broken(text, 20)
-    whole = re.search(r"`.*`|'/.*\.ndjson'|cfes .*$|^rows.*|^/srv.*", text)
-    assert whole is not None
-    assert any(whole[0] in line for line in lines)
+    complete = re.search(r"`.*`|'/.*\.ndjson'|cfes .*$|^rows.*|^/srv.*", text)
+    assert complete is not None
+    assert any(complete[0] in line for line in lines)
     assert " ".join(" ".join(lines).split()) == " ".join(text.split())
 
 
-def test_a_line_keeps_its_indent_and_its_blanks() -> None:
+def test_a_line_keeps_its_indent_and_spaces() -> None:
     assert broken("  a  b", 80) == ["  a  b"]
     assert broken("  aaaa bbbb", 8) == ["  aaaa", "bbbb"]
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 120])
-def test_the_progress_keeps_the_count_and_the_time_left(width: int) -> None:
+def test_the_progress_shows_the_count_and_the_time_left(width: int) -> None:
     from core.progress import Progress  # noqa: PLC0415
 
     stream = io.StringIO()
@@ -219,32 +219,34 @@ def _luminance(red: int, green: int, blue: int) -> float:
     return 0.2126 * linear(red) + 0.7152 * linear(green) + 0.0722 * linear(blue)
 
 
-@pytest.mark.parametrize(("name", "least"), list(itertools.product(("GOOD", "BAD", "WARNING", "QUIET"), (True, False))))
-def test_the_colours_can_be_read_on_white_and_on_black(name: str, least: bool) -> None:
-    colour = Color.parse(getattr(palette, name).removeprefix("bold "))
-    if least:
-        # Of 256 colours the nearest is shown; those that are bold count as large text.
-        colour = colour.downgrade(ColorSystem.EIGHT_BIT)
-    light = _luminance(*colour.get_truecolor())
+@pytest.mark.parametrize(
+    ("name", "nearest"), list(itertools.product(("GOOD", "BAD", "WARNING", "QUIET"), (True, False)))
+)
+def test_the_colors_are_readable_on_white_and_black(name: str, nearest: bool) -> None:
+    color = Color.parse(getattr(palette, name).removeprefix("bold "))
+    if nearest:
+        # The nearest of 256 colors is shown; bold text counts as large text.
+        color = color.downgrade(ColorSystem.EIGHT_BIT)
+    light = _luminance(*color.get_truecolor())
     contrast = min(1.05 / (light + 0.05), (light + 0.05) / 0.05)
-    assert contrast >= (3.8 if least else 4.5)
+    assert contrast >= (3.8 if nearest else 4.5)
 
 
-def test_no_colour_of_the_terminals_own_palette_is_used(cfes: Cfes, answering: Any) -> None:
-    """Nobody knows what they look like: yellow on white can't be read."""
-    answering({**_jobs(), "warnings": ["look at this"]})
+def test_no_color_of_the_terminal_palette_is_used(cfes: Cfes, set_result: Any) -> None:
+    """The palette of a terminal is unknown: its yellow may be unreadable on white."""
+    set_result({**_jobs(), "warnings": ["look at this"]})
     ended = cfes("list-jobs", terminal=True)
     for found in re.findall(r"\x1b\[([0-9;]*)m", ended.out + ended.err):
         assert re.fullmatch(r"0|1|(1;)?38;[25];[0-9;]+", found), found
 
 
 @pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
-def test_without_colour_nothing_is_lost(
-    name: str, value: str, cfes: Cfes, answering: Any, monkeypatch: pytest.MonkeyPatch
+def test_output_without_color_has_the_same_text(
+    name: str, value: str, cfes: Cfes, set_result: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answering({**_jobs(), "warnings": ["look at this"]})
-    coloured = cfes("list-jobs", terminal=True)
+    set_result({**_jobs(), "warnings": ["look at this"]})
+    colored = cfes("list-jobs", terminal=True)
     monkeypatch.setenv(name, value)
     plain = cfes("list-jobs", terminal=True)
     assert "38;" not in plain.out + plain.err
-    assert COLOUR.sub("", coloured.out) == COLOUR.sub("", plain.out)
+    assert COLOR_CODES.sub("", colored.out) == COLOR_CODES.sub("", plain.out)

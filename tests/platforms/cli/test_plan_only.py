@@ -1,4 +1,4 @@
-"""`cfes playbook run --plan-only`: what a playbook would do is shown and kept, and nothing is changed."""
+"""`cfes playbook run --plan-only` shows and saves the plan of a playbook, and changes nothing."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from platforms.cli import step_approval as approval
 from remediation.guardrails.plans.plan import read_plan
 from sandbox.server import RunningSandbox
 from tests.conftest import CAMPAIGN, EXAMPLE_ALERT
-from tests.platforms.cli.conftest import Cfes, Ended
-from tests.platforms.cli.test_confirmation import COLOUR
+from tests.platforms.cli.conftest import Cfes, CommandResult
+from tests.platforms.cli.test_confirmation import COLOR_CODES
 from tests.platforms.cli.test_display import ESCAPE, HOSTILE
 from tests.platforms.cli.test_playbook_commands import PURGE, only_for
 from tests.platforms.cli.test_unattended_runs import READING
@@ -48,13 +48,13 @@ steps:
 
 
 @pytest.fixture(autouse=True)
-def _nobody_to_ask(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _no_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(approval, "TERMINAL", str(tmp_path / "no-such-terminal"))
 
 
 @pytest.fixture(autouse=True)
 def scratch(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where temporary directories are made: nothing may be left there."""
+    """The folder of temporary directories, which must be empty afterwards."""
     folder = tmp_path_factory.mktemp("scratch")
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     return folder
@@ -65,11 +65,11 @@ def changes(sandbox: RunningSandbox) -> Any:
     return truth["jobs"], truth["effects"]
 
 
-def told(ended: Ended) -> str:
-    return " ".join(COLOUR.sub("", ended.err).split())
+def screen_text(ended: CommandResult) -> str:
+    return " ".join(COLOR_CODES.sub("", ended.err).split())
 
 
-def test_the_plan_is_kept_and_then_run_exactly(
+def test_a_saved_plan_can_be_run_unchanged(
     connected: Cfes, sandbox: RunningSandbox, tmp_path: Path, scratch: Path
 ) -> None:
     ended = connected(*PLAN, "--out", "plan.json")
@@ -95,40 +95,38 @@ def test_the_plan_is_kept_and_then_run_exactly(
 
 
 @pytest.mark.parametrize(("name", "given"), [("my plan.json", "'plan=@my plan.json'"), ("@p.json", "plan=@./@p.json")])
-def test_the_hint_is_typed_as_it_is(connected: Cfes, name: str, given: str) -> None:
+def test_the_hint_can_be_pasted_into_a_shell(connected: Cfes, name: str, given: str) -> None:
     ended = connected(*PLAN, "--out", name)
     assert f"--set {given}\n" in ended.err
     words = shlex.split(f"--set {given}")
     assert connected(*RUN, "--plan-only", *words).document == json.loads(Path(name).read_text())
 
 
-def test_in_a_pipe_standard_output_is_the_plan_itself(connected: Cfes) -> None:
+def test_standard_output_in_a_pipe_is_the_plan(connected: Cfes) -> None:
     ended = connected(*PLAN)
     assert ended.code == 0
     assert read_plan(ended.document).messages == ended.document["messages"]
 
 
-def test_on_a_terminal_it_shows_what_preview_job_shows_and_asks_nothing(
-    connected: Cfes, sandbox: RunningSandbox
-) -> None:
+def test_a_terminal_shows_the_preview_without_a_question(connected: Cfes, sandbox: RunningSandbox) -> None:
     ended = connected(*PLAN, terminal=True, typed="y\n")
-    shown = COLOUR.sub("", ended.out)
+    shown = COLOR_CODES.sub("", ended.out)
     assert ended.code == 0
     plan = connected(*PLAN).document
     for text in (str(CAMPAIGN["sender"]), plan["sample"][0]["subject"][:20], "recipient domain", "MALICIOUS"):
         assert text in shown
     assert f"Move {plan['messages']} messages of {plan['recipients']} recipients to Junk Email; can be undone" in shown
-    assert "add --out FILE" in told(ended)
+    assert "add --out FILE" in screen_text(ended)
     assert "Continue?" not in ended.err + ended.out
     assert changes(sandbox) == ([], [])
 
 
-def test_dash_writes_the_plan_to_a_terminal_too(connected: Cfes) -> None:
-    out = COLOUR.sub("", connected(*PLAN, "--out", "-", terminal=True).out)
+def test_out_dash_writes_the_plan_to_a_terminal(connected: Cfes) -> None:
+    out = COLOR_CODES.sub("", connected(*PLAN, "--out", "-", terminal=True).out)
     assert read_plan(json.loads(out[out.index("\n{") :])).action == "MOVE"
 
 
-def test_hostile_subjects_are_made_visible(connected: Cfes, sandbox: RunningSandbox) -> None:
+def test_hostile_subjects_are_escaped(connected: Cfes, sandbox: RunningSandbox) -> None:
     for message in sandbox.state.tenant.from_sender(str(CAMPAIGN["sender"])):
         message.subject = HOSTILE
     ended = connected(*PLAN, "--out", "plan.json", terminal=True)
@@ -139,7 +137,7 @@ def test_hostile_subjects_are_made_visible(connected: Cfes, sandbox: RunningSand
 
 
 @pytest.mark.parametrize("kind", ["file", "link", "folder", "no such folder", "no path"])
-def test_a_file_that_can_not_be_made_is_refused_before_anything_is_run(
+def test_an_unusable_out_file_is_refused_before_anything_is_run(
     connected: Cfes, sandbox: RunningSandbox, kind: str
 ) -> None:
     name = {"no such folder": "nowhere/plan.json", "no path": "a\0b"}.get(kind, "plan.json")
@@ -158,19 +156,19 @@ def test_a_file_that_can_not_be_made_is_refused_before_anything_is_run(
     assert kind != "file" or Path(name).read_text() == "mine"
 
 
-def test_a_file_that_came_meanwhile_is_not_overwritten(connected: Cfes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_created_during_the_run_is_not_overwritten(connected: Cfes, monkeypatch: pytest.MonkeyPatch) -> None:
     run = Action.run
 
-    def slow(action: Any, params: Any, connector: Any = None) -> Any:
+    def write_file_first(action: Any, params: Any, connector: Any = None) -> Any:
         Path("plan.json").write_text("mine")
         return run(action, params, connector)
 
-    monkeypatch.setattr(Action, "run", slow)
+    monkeypatch.setattr(Action, "run", write_file_first)
     ended = connected(*PLAN, "--out", "plan.json")
     assert (ended.code, Path("plan.json").read_text()) == (2, "mine")
 
 
-def test_a_playbook_that_ends_before_ends_as_it_does_and_keeps_the_plan_that_was_made(
+def test_a_playbook_that_is_refused_earlier_keeps_its_status_and_saves_the_plan(
     connected: Cfes, sandbox: RunningSandbox, scratch: Path
 ) -> None:
     ended = connected(*PLAN, "--out", "plan.json", "--set", "max_messages=1")
@@ -184,7 +182,7 @@ def test_a_playbook_that_ends_before_ends_as_it_does_and_keeps_the_plan_that_was
     assert (changes(sandbox), list(scratch.iterdir())) == (([], []), [])
 
 
-def test_a_playbook_that_finds_nothing_makes_no_plan_to_run(connected: Cfes) -> None:
+def test_a_playbook_that_finds_nothing_makes_no_plan(connected: Cfes) -> None:
     alert = json.dumps({"AlertID": "1", "From": "nobody@nowhere.example"})
     Path("purge.yaml").write_text(PURGE)
     ended = connected("playbook", "run", "purge.yaml", "-i", "-", "--plan-only", "--out", "plan.json", typed=alert)
@@ -193,16 +191,16 @@ def test_a_playbook_that_finds_nothing_makes_no_plan_to_run(connected: Cfes) -> 
     assert not Path("plan.json").exists()
 
 
-def test_a_step_that_fails_before_gives_its_exit_code_and_no_way_to_resume(
+def test_an_earlier_failed_step_gives_its_exit_code_and_no_resume_command(
     connected: Cfes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def limited(*_: object) -> None:
+    def raise_rate_limited(*_: object) -> None:
         from core.errors import RateLimited  # noqa: PLC0415
 
         raise RateLimited("slow down")
 
     Path("purge.yaml").write_text(PURGE)
-    monkeypatch.setattr(Action, "run", only_for("search-messages", limited))
+    monkeypatch.setattr(Action, "run", only_for("search-messages", raise_rate_limited))
     ended = connected("playbook", "run", "purge.yaml", "-i", str(EXAMPLE_ALERT), "--plan-only")
     assert (ended.code, ended.document["plan"]) == (6, None)
     assert "resume" not in ended.out + ended.err
@@ -217,14 +215,14 @@ def test_a_step_without_a_plan_is_planned_by_its_own_search(connected: Cfes, san
     assert (made.code, made.document["plan_hash"]) == (0, ended.document["plan_hash"])
 
 
-def test_on_error_does_not_go_on_after_it(connected: Cfes, sandbox: RunningSandbox) -> None:
-    goes_on = "    on_error: [{type: '*', do: continue}]\n  - id: wait\n"
-    Path("purge.yaml").write_text(PURGE.replace("  - id: wait\n", goes_on, 1))
+def test_on_error_does_not_continue_after_the_planned_step(connected: Cfes, sandbox: RunningSandbox) -> None:
+    continue_on_error = "    on_error: [{type: '*', do: continue}]\n  - id: wait\n"
+    Path("purge.yaml").write_text(PURGE.replace("  - id: wait\n", continue_on_error, 1))
     ended = connected("playbook", "run", "purge.yaml", "-i", str(EXAMPLE_ALERT), "--plan-only", "--out", "plan.json")
     assert (ended.code, ended.document["step"], changes(sandbox)) == (0, "create", ([], []))
 
 
-def test_a_playbook_that_changes_nothing_has_nothing_to_plan(connected: Cfes, sandbox: RunningSandbox) -> None:
+def test_a_read_only_playbook_has_nothing_to_plan(connected: Cfes, sandbox: RunningSandbox) -> None:
     Path("reading.yaml").write_text(READING)
     before = sandbox.state.truth()["calls"]
     ended = connected("playbook", "run", "reading.yaml", "-i", str(EXAMPLE_ALERT), "--plan-only")
@@ -233,18 +231,18 @@ def test_a_playbook_that_changes_nothing_has_nothing_to_plan(connected: Cfes, sa
     assert sandbox.state.truth()["calls"] == before
 
 
-def test_a_step_that_takes_no_plan_is_shown_and_refused(connected: Cfes, sandbox: RunningSandbox) -> None:
+def test_a_step_without_a_plan_parameter_is_shown_and_refused(connected: Cfes, sandbox: RunningSandbox) -> None:
     Path("purge.yaml").write_text(PURGE)
     job = connected("playbook", "run", "purge.yaml", "-i", str(EXAMPLE_ALERT), "-y").document["outputs"]["job_id"]
     Path("deleting.yaml").write_text(DELETING)
     deleting = ("playbook", "run", "deleting.yaml", "--set", f"job={job}", "--plan-only")
     ended = connected(*deleting)
     assert (ended.code, ended.error["type"]) == (3, "NoPlan")
-    assert "can't be undone" in COLOUR.sub("", connected(*deleting, terminal=True).out)
+    assert "can't be undone" in COLOR_CODES.sub("", connected(*deleting, terminal=True).out)
     assert connected("list-jobs").document["count"] == 1
 
 
-def test_a_given_plan_that_was_edited_is_refused(connected: Cfes) -> None:
+def test_an_edited_plan_is_refused(connected: Cfes) -> None:
     plan = connected(*PLAN).document
     Path("edited.json").write_text(json.dumps({**plan, "messages": 6}))
     ended = connected(*PLAN, "--set", "plan=@edited.json")
@@ -258,23 +256,23 @@ def test_a_given_plan_that_was_edited_is_refused(connected: Cfes) -> None:
     "given",
     [("--resume", "case", "--plan-only"), (*PLAN, "--directory", "case"), (*RUN, "--out", "plan.json")],
 )
-def test_what_does_not_go_together_is_refused(connected: Cfes, given: tuple[str, ...]) -> None:
+def test_conflicting_options_are_refused(connected: Cfes, given: tuple[str, ...]) -> None:
     arguments = given if given[0] == "playbook" else ("playbook", "run", *given)
     ended = connected(*arguments)
     assert (ended.code, not Path("case").exists()) == (2, True)
 
 
-def test_ctrl_c_leaves_nothing(connected: Cfes, monkeypatch: pytest.MonkeyPatch, scratch: Path) -> None:
-    def interrupted(*_: object) -> None:
+def test_ctrl_c_leaves_no_files(connected: Cfes, monkeypatch: pytest.MonkeyPatch, scratch: Path) -> None:
+    def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Action, "run", only_for("preview-job", interrupted))
+    monkeypatch.setattr(Action, "run", only_for("preview-job", interrupt))
     ended = connected(*PLAN)
     assert (ended.code, list(scratch.iterdir())) == (130, [])
     assert "Nothing was changed, and there is no run to resume." in ended.err
 
 
-def test_a_plan_that_waits_for_approval_is_kept_for_the_approver(
+def test_a_plan_that_needs_approval_is_saved_for_the_approver(
     connected: Cfes, monkeypatch: pytest.MonkeyPatch, sandbox: RunningSandbox
 ) -> None:
     policy = Path("policy.yaml")

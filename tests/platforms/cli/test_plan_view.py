@@ -1,4 +1,4 @@
-"""A plan and a change of named messages on a terminal: what matters is seen, and nothing hostile acts."""
+"""Plans and changes of named messages on a terminal: important facts are shown, hostile text is escaped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PREVIEW = (
 )  # fmt: skip
 
 
-def test_a_plan_shows_whom_it_reaches_what_refuses_it_and_its_hash(connected: Cfes) -> None:
+def test_a_plan_shows_its_counts_refusals_and_hash(connected: Cfes) -> None:
     plan = connected(*PREVIEW).document
     shown = connected(*PREVIEW, "--max-messages", "3", "--output", "table")
     assert shown.code == 0
@@ -28,7 +28,7 @@ def test_a_plan_shows_whom_it_reaches_what_refuses_it_and_its_hash(connected: Cf
     assert "raise --max-messages if you expect this number" in " ".join(shown.err.split())
 
 
-def test_a_plan_from_a_file_is_created_and_waited_for(connected: Cfes, tmp_path: Path) -> None:
+def test_a_plan_from_a_file_is_created_and_followed(connected: Cfes, tmp_path: Path) -> None:
     (tmp_path / "plan.json").write_text(connected(*PREVIEW).out)
     made = connected("create-move-job", "--plan", "@plan.json")
     assert (made.code, made.document["created"]) == (0, True)
@@ -36,7 +36,7 @@ def test_a_plan_from_a_file_is_created_and_waited_for(connected: Cfes, tmp_path:
     assert waited.document["discovery_limit"]["tripped"] is False
 
 
-def test_an_edited_plan_is_refused_in_words(connected: Cfes, tmp_path: Path) -> None:
+def test_an_edited_plan_is_refused_with_a_message(connected: Cfes, tmp_path: Path) -> None:
     text = connected(*PREVIEW).out
     (tmp_path / "plan.json").write_text(text.replace('"JunkEmail"', '"DeletedItems"'))
     ended = connected("create-move-job", "--plan", "@plan.json", terminal=True)
@@ -61,7 +61,7 @@ def test_failures_come_first_and_a_dry_run_is_marked(sandbox: RunningSandbox, co
     assert "Mailbox not found" in rows[0]
 
 
-def test_a_hostile_subject_is_shown_and_does_nothing(sandbox: RunningSandbox, connected: Cfes) -> None:
+def test_a_hostile_subject_is_escaped(sandbox: RunningSandbox, connected: Cfes) -> None:
     now = sandbox.clock.now()
     for message in sandbox.state.tenant.from_sender(str(CAMPAIGN["sender"])):
         if message.time <= now:
@@ -72,7 +72,7 @@ def test_a_hostile_subject_is_shown_and_does_nothing(sandbox: RunningSandbox, co
     assert "{{ 7*7 }}" in shown.out
 
 
-def test_a_change_of_named_messages_names_the_action_that_undoes_it() -> None:
+def test_a_change_of_named_messages_names_its_undo_action() -> None:
     undo = undo_of(None, {"action": "MOVE", "destination": "DeletedItems", "dry_run": True})
     assert (undo.reversible, undo.how.startswith("move-messages")) == (True, True)
     assert not undo_of(None, {"action": "MOVE", "destination": "Inbox", "dry_run": True}).reversible

@@ -1,4 +1,4 @@
-"""`cfes playbook`: the steps as they go, the closing table or document, the exit codes."""
+"""`cfes playbook`: the progress of steps, the final table or document, and the exit codes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.clock import FakeClock
 from tests.conftest import EXAMPLE_ALERT
 from tests.platforms.cli.conftest import Cfes
 
-# One step of every kind, against the real actions; small enough to be read here.
+# One step of every kind, with the real actions.
 PURGE = """\
 playbook: 1
 id: small-purge
@@ -67,7 +67,7 @@ outputs:
   files: "{{ steps.rows.files }}"
 """
 
-COLOUR = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+COLOR_CODES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def purge(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_a_run_in_a_pipe_gives_one_line_a_step_and_one_document(connected: Cfes, purge: str, tmp_path: Path) -> None:
+def test_a_run_in_a_pipe_writes_a_line_per_step_and_a_document(connected: Cfes, purge: str, tmp_path: Path) -> None:
     ended = connected("playbook", "run", purge, "--input", str(EXAMPLE_ALERT), "--yes")
     assert ended.code == 0
     assert ended.document["status"] == "completed"
@@ -99,15 +99,15 @@ def test_a_run_in_a_pipe_gives_one_line_a_step_and_one_document(connected: Cfes,
 def test_a_run_on_a_terminal_ends_with_a_table_of_outputs(connected: Cfes, purge: str) -> None:
     ended = connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case", "--yes", terminal=True)
     assert ended.code == 0
-    shown = dict(line.split(maxsplit=1) for line in COLOUR.sub("", ended.out).splitlines() if line)
+    shown = dict(line.split(maxsplit=1) for line in COLOR_CODES.sub("", ended.out).splitlines() if line)
     assert shown["rows"].strip().isdigit()
     assert shown["files"].startswith("rows.ndjson (")
     assert shown["directory"].strip() == "case"
     assert shown["time"].strip().endswith(" s")
-    assert "✓ Wait for the job" in COLOUR.sub("", ended.err)
+    assert "✓ Wait for the job" in COLOR_CODES.sub("", ended.err)
 
 
-def test_the_alert_may_come_as_one_line_of_ndjson_on_standard_input(connected: Cfes, purge: str) -> None:
+def test_an_alert_is_read_as_ndjson_from_standard_input(connected: Cfes, purge: str) -> None:
     line = json.dumps(json.loads(EXAMPLE_ALERT.read_text())) + "\n\n"
     assert connected("playbook", "run", purge, "--input", "-", "--yes", typed=line).code == 0
 
@@ -120,7 +120,7 @@ def test_several_alerts_are_refused_and_nothing_is_run(cfes: Cfes, purge: str, t
     assert not (tmp_path / "cfes-runs").exists()
 
 
-def test_inputs_that_do_not_fit_name_their_flag(connected: Cfes, purge: str, tmp_path: Path) -> None:
+def test_invalid_inputs_name_their_flag(connected: Cfes, purge: str, tmp_path: Path) -> None:
     ended = connected("playbook", "run", purge, "--set", "destination=Trash")
     flags = {problem["pointer"]: problem["flag"] for problem in ended.error["problems"]}
     assert flags == {"/alert": "--input", "/destination": "--set destination"}
@@ -130,17 +130,17 @@ def test_inputs_that_do_not_fit_name_their_flag(connected: Cfes, purge: str, tmp
     assert not (tmp_path / "cfes-runs").exists()
 
 
-def test_a_check_that_refuses_exits_3_and_changes_nothing(connected: Cfes, purge: str, sandbox: RunningSandbox) -> None:
+def test_a_refusing_check_exits_3_and_changes_nothing(connected: Cfes, purge: str, sandbox: RunningSandbox) -> None:
     given = ("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--set", "max_messages=1", "--yes")
     ended = connected(*given)
     assert (ended.code, ended.document["status"]) == (3, "refused")
     assert ended.document["error"]["type"] == "CheckRefused"
     assert "✗ Not too many" in ended.err
     assert connected("list-jobs").document["count"] == 0
-    assert "CheckRefused" in COLOUR.sub("", connected(*given, terminal=True).err)
+    assert "CheckRefused" in COLOR_CODES.sub("", connected(*given, terminal=True).err)
 
 
-def test_a_step_that_fails_gives_its_own_exit_code(
+def test_a_failed_step_sets_the_exit_code(
     connected: Cfes, purge: str, environment: dict[str, str], sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CLOUDFLARE_API_TOKEN", sandbox.read_token)
@@ -150,13 +150,13 @@ def test_a_step_that_fails_gives_its_own_exit_code(
     assert "✗ Create the job" in ended.err
 
 
-def test_missing_credentials_end_the_command_before_there_is_a_run(cfes: Cfes, purge: str, tmp_path: Path) -> None:
+def test_missing_credentials_are_reported_before_a_run_exists(cfes: Cfes, purge: str, tmp_path: Path) -> None:
     ended = cfes("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--yes")
     assert (ended.code, ended.error["type"]) == (4, "AuthenticationFailed")
     assert not (tmp_path / "cfes-runs").exists()
 
 
-def test_an_early_end_shows_the_reason_and_exits_0(connected: Cfes, purge: str) -> None:
+def test_a_finish_step_shows_its_message_and_exits_0(connected: Cfes, purge: str) -> None:
     alert = json.dumps({"AlertID": "1", "From": "nobody@nowhere.example"})
     ended = connected("playbook", "run", purge, "-i", "-", "--exit-status", "--yes", typed=alert)
     assert (ended.code, ended.document["message"]) == (0, "nobody@nowhere.example left nothing")
@@ -171,17 +171,17 @@ def test_exit_status_exits_8_if_some_messages_failed(connected: Cfes, purge: str
     assert connected("playbook", "run", "./partial.yaml", "-i", str(EXAMPLE_ALERT), "--yes", "--exit-status").code == 8
 
 
-def test_a_person_is_asked_before_mail_is_changed_and_no_leaves_a_run_to_resume(connected: Cfes, purge: str) -> None:
+def test_a_declined_change_leaves_a_run_to_resume(connected: Cfes, purge: str) -> None:
     run = ("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "my case")
     ended = connected(*run, terminal=True, typed="n\n")
-    told = COLOUR.sub("", ended.err)
+    screen = COLOR_CODES.sub("", ended.err)
     assert ended.code == 3
-    assert "Step create: Create a bulk job that moves messages to a folder" in told
-    assert re.search(r"Move \d+ messages of \d+ recipients to Junk Email; can be undone\. Continue\? \[y/N\]", told)
-    assert "irreversible" not in told
-    assert "billing@invoice-portal.example" in told
-    assert "NotApproved" in told
-    assert "To resume: cfes playbook run --resume 'my case'" in told
+    assert "Step create: Create a bulk job that moves messages to a folder" in screen
+    assert re.search(r"Move \d+ messages of \d+ recipients to Junk Email; can be undone\. Continue\? \[y/N\]", screen)
+    assert "irreversible" not in screen
+    assert "billing@invoice-portal.example" in screen
+    assert "NotApproved" in screen
+    assert "To resume: cfes playbook run --resume 'my case'" in screen
     assert connected("list-jobs").document["count"] == 0
     resumed = connected("playbook", "run", "--resume", "my case", terminal=True, typed="yes\n")
     assert resumed.code == 0
@@ -189,17 +189,17 @@ def test_a_person_is_asked_before_mail_is_changed_and_no_leaves_a_run_to_resume(
 
 
 @pytest.mark.parametrize("answer", ["n\n", KeyboardInterrupt])
-def test_a_question_that_gets_no_yes_leaves_no_trace_of_a_change(
+def test_a_question_without_a_yes_records_no_change(
     connected: Cfes, purge: str, monkeypatch: pytest.MonkeyPatch, answer: Any
 ) -> None:
-    def answers() -> str:
+    def typed_answer() -> str:
         if isinstance(answer, str):
             return answer
         raise answer
 
     run = ("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case")
     with monkeypatch.context() as patch:
-        patch.setattr(approval, "typed_answer", answers)
+        patch.setattr(approval, "typed_answer", typed_answer)
         ended = connected(*run, terminal=True)
     assert ended.code == (3 if isinstance(answer, str) else 130)
     assert "A job may exist" not in ended.err
@@ -209,21 +209,19 @@ def test_a_question_that_gets_no_yes_leaves_no_trace_of_a_change(
     assert resumed.code == 0
 
 
-RETRIED = """    on_error:
+RETRY_HANDLER = """    on_error:
       - {type: [OutcomeUnknown, RateLimited], retry: {times: 1, after: 1}}
 """
 
 
-def test_a_step_that_is_tried_again_is_not_asked_about_again(
-    connected: Cfes, purge: str, sandbox: RunningSandbox
-) -> None:
+def test_a_retried_step_is_confirmed_once(connected: Cfes, purge: str, sandbox: RunningSandbox) -> None:
     Path("retried.yaml").write_text(
-        PURGE.replace('key: "{{ inputs.alert.AlertID }}"\n', f'key: "{{{{ inputs.alert.AlertID }}}}"\n{RETRIED}')
+        PURGE.replace('key: "{{ inputs.alert.AlertID }}"\n', f'key: "{{{{ inputs.alert.AlertID }}}}"\n{RETRY_HANDLER}')
     )
     run = Action.run
     calls = 0
 
-    def lost(action: Any, params: Any, connector: Any = None) -> Any:
+    def lose_first_answer(action: Any, params: Any, connector: Any = None) -> Any:
         nonlocal calls
         result = run(action, params, connector)
         calls += action.id == "create-move-job"
@@ -232,7 +230,7 @@ def test_a_step_that_is_tried_again_is_not_asked_about_again(
         return result
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Action, "run", lost)
+        patch.setattr(Action, "run", lose_first_answer)
         ended = connected(
             *("playbook", "run", "retried.yaml", "-i", str(EXAMPLE_ALERT), "--directory", "case"),
             terminal=True,
@@ -242,16 +240,16 @@ def test_a_step_that_is_tried_again_is_not_asked_about_again(
     assert ended.err.count("Continue?") == 1
 
 
-def only_for(action_id: str, instead: Any) -> Any:
+def only_for(action_id: str, replacement: Any) -> Any:
     run = Action.run
 
-    def either(action: Any, params: Any, connector: Any = None) -> Any:
-        return instead(params) if action.id == action_id else run(action, params, connector)
+    def run_or_replace(action: Any, params: Any, connector: Any = None) -> Any:
+        return replacement(params) if action.id == action_id else run(action, params, connector)
 
-    return either
+    return run_or_replace
 
 
-def test_a_decline_after_a_change_is_no_exit_3(connected: Cfes, purge: str) -> None:
+def test_a_decline_after_a_change_exits_7(connected: Cfes, purge: str) -> None:
     Path("two.yaml").write_text(
         PURGE.replace(
             "outputs:\n",
@@ -261,15 +259,15 @@ def test_a_decline_after_a_change_is_no_exit_3(connected: Cfes, purge: str) -> N
     run = ("playbook", "run", "two.yaml", "-i", str(EXAMPLE_ALERT))
     ended = connected(*run, "--output", "json", terminal=True, typed="y\nn\n")
     [job] = connected("list-jobs").document["jobs"]
-    told = COLOUR.sub("", ended.err)
+    screen = COLOR_CODES.sub("", ended.err)
     assert ended.code == 7
     error = json.loads(ended.out)["error"]
     assert (error["type"], error["applied"], error["job_id"]) == ("NotApproved", "yes", job["job_id"])
-    assert "Continue?" in told
+    assert "Continue?" in screen
 
 
 @pytest.mark.parametrize("terminal", ["out", "err"])
-def test_a_person_is_asked_whichever_output_is_the_terminal(connected: Cfes, purge: str, terminal: str) -> None:
+def test_the_question_is_asked_if_one_output_is_a_terminal(connected: Cfes, purge: str, terminal: str) -> None:
     run = ("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(approval, "typed_answer", lambda: "no")
@@ -280,21 +278,21 @@ def test_a_person_is_asked_whichever_output_is_the_terminal(connected: Cfes, pur
     assert connected("list-jobs").document["count"] == 0
 
 
-def test_a_terminal_whose_answers_end_changes_nothing(connected: Cfes, purge: str) -> None:
+def test_end_of_input_at_the_question_changes_nothing(connected: Cfes, purge: str) -> None:
     ended = connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), terminal=True, typed="")
     assert (ended.code, "NotApproved" in ended.err) == (3, True)
     assert connected("list-jobs").document["count"] == 0
 
 
-def test_a_failure_after_the_job_was_created_names_the_job_and_resuming_retries(
+def test_a_failure_after_the_create_names_the_job_and_can_be_resumed(
     connected: Cfes, purge: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def limited(*_: Any) -> Any:
+    def raise_rate_limited(*_: Any) -> Any:
         raise RateLimited("slow down")
 
     run = ("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case", "--yes")
     with monkeypatch.context() as patch:
-        patch.setattr(Action, "run", only_for("wait-for-job", limited))
+        patch.setattr(Action, "run", only_for("wait-for-job", raise_rate_limited))
         ended = connected(*run)
         again = connected("playbook", "run", "--resume", "case", terminal=True)
     [job] = connected("list-jobs").document["jobs"]
@@ -304,19 +302,19 @@ def test_a_failure_after_the_job_was_created_names_the_job_and_resuming_retries(
         "Fix the cause. A resumed run keeps its inputs: to change one, begin a new run. To resume: "
         "cfes playbook run --resume case"
     )
-    assert "yes, in step create (create-move-job)" in COLOUR.sub("", again.err)
+    assert "yes, in step create (create-move-job)" in COLOR_CODES.sub("", again.err)
     assert connected("playbook", "run", "--resume", "case").document["status"] == "completed"
 
 
-def test_ctrl_c_right_after_a_resume_names_the_job_and_how_to_cancel_it(
+def test_ctrl_c_after_a_resume_names_the_job_and_the_cancel_command(
     connected: Cfes, purge: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(*_: Any) -> Any:
+    def raise_interrupt(*_: Any) -> Any:
         raise KeyboardInterrupt
 
-    # The create waits for nothing, so that the job still runs.
+    # The create does not wait, so the job still runs.
     monkeypatch.setenv("CFES_LISTING_LAG_SECONDS", "0")
-    monkeypatch.setattr(Action, "run", only_for("wait-for-job", interrupted))
+    monkeypatch.setattr(Action, "run", only_for("wait-for-job", raise_interrupt))
     connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case", "--yes")
     ended = connected("playbook", "run", "--resume", "case")
     [job] = connected("list-jobs").document["jobs"]
@@ -324,7 +322,7 @@ def test_ctrl_c_right_after_a_resume_names_the_job_and_how_to_cancel_it(
     assert f"cancel: cfes cancel-job --job-id {job['job_id']}" in ended.err
 
 
-def test_an_ended_run_is_shown_again_without_credentials_and_with_its_own_time(
+def test_an_ended_run_is_shown_again_without_credentials(
     connected: Cfes, purge: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case", "--yes")
@@ -336,7 +334,7 @@ def test_an_ended_run_is_shown_again_without_credentials_and_with_its_own_time(
     assert first.document["seconds"] == pytest.approx(sum(clock.slept), abs=0.1)
 
 
-def test_a_run_that_has_more_to_do_asks_for_credentials_before_it_begins_a_step(
+def test_an_unfinished_run_needs_credentials_before_the_next_step(
     connected: Cfes, purge: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case", terminal=True, typed="n\n")
@@ -348,20 +346,20 @@ def test_a_run_that_has_more_to_do_asks_for_credentials_before_it_begins_a_step(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "pointer", "said"),
+    ("arguments", "pointer", "expected"),
     [
         (("--set", 'alert={"From": "a@b.example"}'), "/alert", "given more than once, by --input and --set"),
         (("--set", "max_messages=5", "--set", "max_messages=6"), "/max_messages", "given more than once, by --set"),
         (("--set", 'alert={"From": "a", "From": "b"}'), "/alert", "the key 'From' appears twice in one object"),
     ],
 )
-def test_what_is_given_twice_is_refused(
-    connected: Cfes, purge: str, arguments: tuple[str, ...], pointer: str, said: str, tmp_path: Path
+def test_an_input_given_twice_is_refused(
+    connected: Cfes, purge: str, arguments: tuple[str, ...], pointer: str, expected: str, tmp_path: Path
 ) -> None:
-    document = () if "twice" in said else ("--input", str(EXAMPLE_ALERT))
+    document = () if "twice" in expected else ("--input", str(EXAMPLE_ALERT))
     ended = connected("playbook", "run", purge, *document, *arguments)
     [problem] = ended.error["problems"]
-    assert (ended.code, problem["pointer"], problem["message"]) == (2, pointer, said)
+    assert (ended.code, problem["pointer"], problem["message"]) == (2, pointer, expected)
     assert not (tmp_path / "cfes-runs").exists()
 
 
@@ -371,14 +369,14 @@ def test_a_directory_that_is_a_file_exits_2(connected: Cfes, purge: str) -> None
     assert (ended.code, ended.error["type"], ended.error["retryable"]) == (2, "DirectoryUnusable", False)
 
 
-def test_yes_asks_nothing_on_a_terminal_and_without_one(connected: Cfes, purge: str) -> None:
+def test_yes_skips_the_question(connected: Cfes, purge: str) -> None:
     for terminal in (True, False):
         ended = connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--yes", terminal=terminal)
         assert ended.code == 0
         assert "Continue?" not in ended.err
 
 
-def test_ctrl_c_shows_the_running_job_and_how_to_resume_and_cancel(
+def test_ctrl_c_names_the_running_job_and_the_resume_and_cancel_commands(
     connected: Cfes, purge: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(_: float) -> None:
@@ -401,7 +399,7 @@ def test_ctrl_c_shows_the_running_job_and_how_to_resume_and_cancel(
     assert again.document["outputs"] == resumed.document["outputs"]
 
 
-def test_resume_takes_nothing_else_and_needs_a_run(connected: Cfes, purge: str) -> None:
+def test_resume_accepts_no_playbook_and_needs_a_run(connected: Cfes, purge: str) -> None:
     assert connected("playbook", "run", purge, "--resume", "case").code == 2
     assert connected("playbook", "run", "--resume", "nowhere").error["type"] == "JournalRefused"
     assert "no playbook is given" in connected("playbook", "run").error["message"]
@@ -414,15 +412,15 @@ def test_a_playbook_with_errors_is_not_run(connected: Cfes, tmp_path: Path) -> N
     assert not (tmp_path / "cfes-runs").exists()
 
 
-def test_list_shows_what_is_shipped(cfes: Cfes) -> None:
+def test_list_shows_the_shipped_playbooks(cfes: Cfes) -> None:
     shipped = [playbook.id for playbook in library.available()]
     assert [found["id"] for found in cfes("playbook", "list").document["playbooks"]] == shipped
     assert all(name in cfes("playbook", "list", terminal=True).out for name in shipped)
 
 
-def test_show_has_inputs_steps_and_outputs(cfes: Cfes, purge: str) -> None:
+def test_show_prints_inputs_steps_and_outputs(cfes: Cfes, purge: str) -> None:
     assert cfes("playbook", "show", purge).document["id"] == "small-purge"
-    text = COLOUR.sub("", cfes("playbook", "show", purge, terminal=True).out)
+    text = COLOR_CODES.sub("", cfes("playbook", "show", purge, terminal=True).out)
     for line in ("Inputs", "object, given by --input, required", "Steps", "runs create-move-job", "Outputs"):
         assert line in text
 
@@ -435,25 +433,25 @@ def test_check_exits_2_with_every_problem_and_its_pointer(cfes: Cfes, purge: str
     pointers = [problem["pointer"] for problem in ended.error["problems"]]
     assert "/steps/1/with/search_params/sendr" in pointers
     assert "/steps/5/action" in pointers
-    shown = COLOUR.sub("", cfes("playbook", "check", "bad.yaml", terminal=True).out)
+    shown = COLOR_CODES.sub("", cfes("playbook", "check", "bad.yaml", terminal=True).out)
     assert "✗ bad.yaml" in shown
     assert "error /steps/5/action line " in shown
 
 
-def test_check_of_everything_that_is_shipped_passes(cfes: Cfes) -> None:
+def test_check_passes_for_all_shipped_playbooks(cfes: Cfes) -> None:
     ended = cfes("playbook", "check")
     assert ended.code == 0
     assert len(ended.document["playbooks"]) == len(library.available())
 
 
 @pytest.mark.parametrize("command", ["run", "show", "check"])
-def test_a_playbook_that_does_not_exist_is_named(command: str, cfes: Cfes) -> None:
+def test_an_unknown_playbook_is_reported(command: str, cfes: Cfes) -> None:
     for name in ("phish-campaing-purge", "missing.yaml", "./missing"):
         ended = cfes("playbook", command, name)
         assert (ended.code, ended.error["type"]) == (2, "PlaybookNotFound")
 
 
-def test_a_plan_among_the_outputs_is_one_line_for_people(cfes: Cfes, tmp_path: Path) -> None:
+def test_a_plan_in_the_outputs_is_shown_as_one_line(cfes: Cfes, tmp_path: Path) -> None:
     (tmp_path / "gives.yaml").write_text(
         "playbook: 1\nid: gives\ntitle: Give a plan\n"
         "steps:\n  - {id: made, set: {plan: {plan_hash: abc, sample: [1, 2]}}}\n"

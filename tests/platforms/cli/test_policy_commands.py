@@ -1,4 +1,4 @@
-"""`cfes policy check` and `cfes approve`: what a policy says, and a plan that its approver has looked at."""
+"""`cfes policy init`, `cfes policy check` and `cfes approve`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from remediation.guardrails.policy.document import policy_hash
 from remediation.guardrails.policy.loading import load_policy
 from remediation.guardrails.policy.policy import Policy
 from tests.clock import FakeClock
-from tests.platforms.cli.conftest import Cfes, Ended
+from tests.platforms.cli.conftest import Cfes, CommandResult
 from tests.remediation.guardrails.test_approval import BOB, CAROL, EVE, POLICY, private_pem, public_pem
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "policy.yaml"
@@ -49,7 +49,7 @@ DRY_RUN = {
 }
 UNPRINTABLE = re.compile(r"[\x00-\x09\x0b-\x1f\x7f\u202e]")
 
-Approve = Callable[..., Ended]
+Approve = Callable[..., CommandResult]
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +61,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
 
 @pytest.fixture
 def policy_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The policy that the setting names: bob and carol approve, for two hours at most."""
+    """The file of CFES_POLICY: bob and carol approve, for two hours at most."""
     path = tmp_path / "policy.yaml"
     path.write_text(yaml.safe_dump(POLICY.model_dump(mode="json", exclude_defaults=True)))
     monkeypatch.setenv("CFES_POLICY", str(path))
@@ -75,14 +75,14 @@ def bob(tmp_path: Path) -> str:
 
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
-    """Sets what is typed at the question; nobody is there unless it is set."""
+    """A function that sets the typed answer; without it there is no terminal."""
 
-    def typed(answer: str | None) -> None:
+    def set_answer(answer: str | None) -> None:
         monkeypatch.setattr(approve_command, "typed_answer", lambda: answer)
         monkeypatch.setattr(approve_command, "can_answer", lambda: answer is not None)
 
-    typed(None)
-    return typed
+    set_answer(None)
+    return set_answer
 
 
 def _key_file(path: Path, key: Any, mode: int = 0o600) -> str:
@@ -91,7 +91,7 @@ def _key_file(path: Path, key: Any, mode: int = 0o600) -> str:
     return str(path)
 
 
-def _accepted(ended: Ended, clock: FakeClock, plan: Any = PLAN, policy: Policy = POLICY) -> list[str]:
+def _accepted(ended: CommandResult, clock: FakeClock, plan: Any = PLAN, policy: Policy = POLICY) -> list[str]:
     return verify_approvals(
         [ended.document["approval"]],
         ApprovalTerms(
@@ -105,7 +105,7 @@ def _accepted(ended: Ended, clock: FakeClock, plan: Any = PLAN, policy: Policy =
 
 
 class TestPolicyInit:
-    def test_it_writes_a_policy_that_can_be_used_and_a_key_of_the_owner_alone(self, cfes: Cfes, tmp_path: Path) -> None:
+    def test_init_writes_a_valid_policy_and_a_private_key_file(self, cfes: Cfes, tmp_path: Path) -> None:
         ended = cfes("policy", "init", str(tmp_path / "etc" / "cfes"))
         policy, key = tmp_path / "etc" / "cfes" / "policy.yaml", tmp_path / "etc" / "cfes" / "plan.key"
         assert ended.document["settings"] == {"CFES_POLICY": str(policy), "CFES_PLAN_KEY_FILE": str(key)}
@@ -117,19 +117,19 @@ class TestPolicyInit:
         assert Path(other.document["settings"]["CFES_PLAN_KEY_FILE"]).read_text() != key.read_text()
 
     @pytest.mark.parametrize("name", ["policy.yaml", "plan.key"])
-    def test_it_overwrites_nothing(self, name: str, cfes: Cfes, tmp_path: Path) -> None:
+    def test_init_overwrites_nothing(self, name: str, cfes: Cfes, tmp_path: Path) -> None:
         (tmp_path / name).symlink_to(tmp_path / "elsewhere")
         ended = cfes("policy", "init", str(tmp_path))
         assert (ended.code, sorted(path.name for path in tmp_path.iterdir())) == (2, [name])
         assert "Nothing was overwritten" in ended.error["help"]
 
-    def test_a_policy_where_the_pack_will_refuse_it_is_warned_about_at_once(self, cfes: Cfes, tmp_path: Path) -> None:
+    def test_init_warns_about_a_directory_that_others_can_write(self, cfes: Cfes, tmp_path: Path) -> None:
         (tmp_path / "shared").mkdir(mode=0o777)
         (tmp_path / "shared").chmod(0o777)
         assert "chmod" in cfes("policy", "init", str(tmp_path / "shared")).err
         assert "warning" not in cfes("policy", "init", str(tmp_path / "own")).err
 
-    def test_a_policy_that_asks_for_plans_without_a_key_is_warned_about(
+    def test_a_policy_with_plans_but_no_plan_key_is_warned_about(
         self, cfes: Cfes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         assert "CFES_PLAN_KEY is not set here" in cfes("policy", "check", str(EXAMPLE)).err
@@ -142,11 +142,11 @@ class TestPolicyCheck:
         ended = cfes("policy", "check", str(EXAMPLE))
         assert ended.code == 0
         policy = load_policy(str(EXAMPLE))
-        said = {"file": str(EXAMPLE), "sha256": policy_hash(policy), "policy": policy.model_dump(mode="json")}
-        assert ended.document == said
+        expected = {"file": str(EXAMPLE), "sha256": policy_hash(policy), "policy": policy.model_dump(mode="json")}
+        assert ended.document == expected
 
     @pytest.mark.parametrize(
-        ("setting", "said"),
+        ("setting", "expected"),
         [
             ("", "max drift 10 %, and 0 % for RecoverableItemsDeletions and RecoverableItemsPurges"),
             ("max_drift_percent: 5", "max drift 5 %, and 0 % for RecoverableItemsDeletions"),
@@ -154,15 +154,15 @@ class TestPolicyCheck:
             ("max_drift_percent: 50", "(the policy's 50 % has no effect: no plan allows more than 10 %)"),
         ],
     )
-    def test_the_drift_that_holds_is_named(self, setting: str, said: str, cfes: Cfes, tmp_path: Path) -> None:
+    def test_the_effective_drift_is_shown(self, setting: str, expected: str, cfes: Cfes, tmp_path: Path) -> None:
         path = tmp_path / "policy.yaml"
         path.write_text(f"policy: 1\n{setting}\n")
         shown = " ".join(cfes("policy", "check", str(path), "--output", "table").out.split())
-        assert said in shown
+        assert expected in shown
         assert "no limit" not in shown.partition("drift at most")[2].partition("moves to")[0]
 
-    def test_and_in_words_on_a_terminal(self, cfes: Cfes) -> None:
-        said = cfes("policy", "check", str(EXAMPLE), "--output", "table").out
+    def test_a_good_policy_is_shown_as_text_on_a_terminal(self, cfes: Cfes) -> None:
+        expected = cfes("policy", "check", str(EXAMPLE), "--output", "table").out
         for words in (
             "5,000",
             "MOVE, RELEASE to RecoverableItemsDeletions: 2 approvals",
@@ -171,9 +171,9 @@ class TestPolicyCheck:
             "soar-runner",
             "up to 12 h",
         ):
-            assert words in said
+            assert words in expected
 
-    def test_the_setting_names_it_also_through_a_file(
+    def test_the_policy_path_is_read_from_the_setting_or_its_file(
         self, cfes: Cfes, policy_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         assert cfes("policy", "check").document["file"] == str(policy_file)
@@ -183,21 +183,21 @@ class TestPolicyCheck:
         monkeypatch.setenv("CFES_POLICY_FILE", str(tmp_path / "where"))
         assert cfes("policy", "check").document["file"] == str(policy_file)
 
-    def test_what_is_wrong_is_named_by_its_place(self, cfes: Cfes, tmp_path: Path) -> None:
+    def test_problems_of_a_policy_have_pointers(self, cfes: Cfes, tmp_path: Path) -> None:
         (tmp_path / "bad.yaml").write_text("policy: 1\nmax_mesages: 5\nmax_recipients: many\n")
         ended = cfes("policy", "check", "bad.yaml", err=True)
         assert (ended.code, ended.error["type"]) == (3, "PolicyUnusable")
         assert {p["pointer"] for p in ended.error["problems"]} == {"/max_mesages", "/max_recipients"}
         assert "did you mean 'max_messages'?" in ended.err
 
-    def test_a_key_that_is_not_an_ed25519_key_is_found(self, cfes: Cfes, policy_file: Path) -> None:
+    def test_a_key_that_is_not_an_ed25519_key_is_reported(self, cfes: Cfes, policy_file: Path) -> None:
         policy_file.write_text(policy_file.read_text().replace(public_pem(BOB).splitlines()[1], "A" * 60))
         ended = cfes("policy", "check")
         assert ended.code == 3
         assert [p["message"] for p in ended.error["problems"]] == ["is not an Ed25519 public key"]
 
     @pytest.mark.parametrize("name", ["missing.yaml", ".", "\x1b[31m"])
-    def test_a_file_that_can_not_be_read_is_no_traceback(self, name: str, cfes: Cfes) -> None:
+    def test_an_unreadable_policy_file_gives_no_traceback(self, name: str, cfes: Cfes) -> None:
         ended = cfes("policy", "check", name, err=True)
         assert ended.code == 3
         assert "\x1b[31m.yaml" not in ended.err
@@ -208,9 +208,9 @@ class TestPolicyCheck:
 class TestApprove:
     @pytest.fixture
     def approve(self, cfes: Cfes, bob: str) -> Approve:
-        """Approves a document, given as a file."""
+        """A function that approves a document from a file."""
 
-        def run(document: Any, *arguments: str, **streams: Any) -> Ended:
+        def run(document: Any, *arguments: str, **streams: Any) -> CommandResult:
             text = document if isinstance(document, str) else json.dumps(document)
             Path("plan.json").write_text(text)
             return cfes(
@@ -221,9 +221,9 @@ class TestApprove:
 
     @pytest.fixture(autouse=True)
     def _in_its_own_directory(self, cfes: Cfes) -> None:
-        """`cfes` changes to the test's directory: it comes before what a test writes."""
+        """The `cfes` fixture changes the directory before a test writes files."""
 
-    def test_a_plan_that_is_approved_makes_an_approval_that_is_accepted(
+    def test_an_approval_is_accepted_within_its_lifetime(
         self, approve: Approve, answers: Any, clock: FakeClock
     ) -> None:
         answers("y\n")
@@ -236,7 +236,7 @@ class TestApprove:
         clock.advance(7200 - 1)
         assert _accepted(ended, clock) == ["bob"]
 
-    def test_it_shows_what_is_approved_before_it_asks(self, approve: Approve, answers: Any) -> None:
+    def test_the_plan_is_shown_before_the_question(self, approve: Approve, answers: Any) -> None:
         answers("y\n")
         plan = new_plan(
             {
@@ -265,14 +265,14 @@ class TestApprove:
             assert fact in shown
 
     @pytest.mark.parametrize("answer", ["n\n", "\n", "", "yess\n", None])
-    def test_without_a_yes_nothing_is_signed(self, approve: Approve, answers: Any, answer: str | None) -> None:
+    def test_nothing_is_signed_without_a_yes(self, approve: Approve, answers: Any, answer: str | None) -> None:
         answers(answer)
         ended = approve(PLAN)
         assert (ended.code, ended.error["type"]) == (3, "NotGiven")
         assert "Nothing was signed" in ended.error["help"]
         assert "eyJ" not in ended.out + ended.err
 
-    def test_it_comes_from_standard_input_and_goes_to_a_terminal_in_one_line(self, cfes: Cfes, bob: str) -> None:
+    def test_a_plan_from_standard_input_gives_a_one_line_token(self, cfes: Cfes, bob: str) -> None:
         ended = cfes("approve", "-", "--key", bob, "--yes", "--output", "table", typed=json.dumps(PLAN))
         assert ended.code == 0
         assert re.fullmatch(r"eyJ[\w-]+\.[\w-]+\.[\w-]+", ended.out.splitlines()[-1])
@@ -284,24 +284,24 @@ class TestApprove:
         assert "can't approve their own requests" in ended.error["message"]
 
     @pytest.mark.parametrize("name", ["bob", "bob+soar", "Bob@corp.example"])
-    def test_a_requester_by_another_spelling_of_the_name_is_the_same_person(self, approve: Approve, name: str) -> None:
+    def test_requesters_in_another_spelling_cannot_approve_their_own_plans(self, approve: Approve, name: str) -> None:
         plan = new_plan({**PLAN, "requested_by": name}).model_dump(mode="json")
         assert "can't approve their own requests" in approve(plan, "--yes").error["message"]
         assert "can't approve their own requests" in approve({**DRY_RUN, "ids": IDS, "requested_by": name}, "--yes").out
 
     @pytest.mark.parametrize("name", ["dana@corp.example", None])
     def test_a_plan_without_a_proved_requester_is_not_signed(self, approve: Approve, name: str | None) -> None:
-        said = {"requested_by": name, "requester_proved": False}
-        plan = new_plan({**PLAN, **said}).model_dump(mode="json")
+        expected = {"requested_by": name, "requester_proved": False}
+        plan = new_plan({**PLAN, **expected}).model_dump(mode="json")
         older = {key: value for key, value in DRY_RUN.items() if key != "requester_proved"}
-        for document in (plan, {**DRY_RUN, "ids": IDS, **said}, {**older, "ids": IDS}):
+        for document in (plan, {**DRY_RUN, "ids": IDS, **expected}, {**older, "ids": IDS}):
             ended = approve(document, "--yes")
             assert (ended.code, ended.error["type"]) == (3, "ApprovalRefused")
             assert "nothing proves who requested the plan" in ended.error["message"]
             assert "CFES_REQUESTED_BY" in ended.error["help"]
 
     @pytest.mark.parametrize(
-        ("changed", "said"),
+        ("changed", "expected"),
         [
             ({"destination": "RecoverableItemsPurges", "max_drift": 0.0, "cancel_if_discovered_over": 420}, "undone"),
             ({"max_drift": 1000.0}, "allows a drift of 1000 percent, 10 percent"),
@@ -309,17 +309,17 @@ class TestApprove:
             ({"cancel_if_discovered_over": 100_000}, "discovery limit is 100,000 messages, the limit is 462"),
         ],
     )
-    def test_a_plan_that_was_edited_and_hashed_again_is_not_signed(
-        self, approve: Approve, changed: dict[str, Any], said: str
+    def test_a_plan_edited_with_a_matching_hash_is_not_signed(
+        self, approve: Approve, changed: dict[str, Any], expected: str
     ) -> None:
         plan = new_plan({**PLAN, **changed}).model_dump(mode="json")
         ended = approve(plan, "--yes")
         assert (ended.code, ended.error["type"]) == (3, "ApprovalRefused")
-        assert said in ended.error["message"]
+        assert expected in ended.error["message"]
         assert f"DIFFERENT: {ended.error['message'].partition('says: ')[2].split('; ')[0]}" in ended.err
         assert approve(plan, "--yes", "--accept-differences").document["approver"] == "bob"
 
-    def test_a_plan_for_another_search_than_was_asked_for_is_not_signed_at_all(self, approve: Approve) -> None:
+    def test_a_plan_for_another_search_than_requested_is_never_signed(self, approve: Approve) -> None:
         for changed in (
             {"asked_search_params": {**PLAN["asked_search_params"], "sender": "nobody@nowhere.example"}},
             {"search_params": {**PLAN["search_params"], "end": "2026-11-20T17:00:00Z"}},
@@ -327,12 +327,12 @@ class TestApprove:
             plan = new_plan({**PLAN, **changed}).model_dump(mode="json")
             assert approve(plan, "--yes", "--accept-differences").error["type"] == "PlanRefused"
 
-    def test_a_plan_without_numbers_is_not_signed_where_its_search_can_be_counted(self, approve: Approve) -> None:
+    def test_a_plan_without_counts_for_a_countable_search_is_not_signed(self, approve: Approve) -> None:
         nothing = dict.fromkeys(("messages", "distinct_messages", "recipients", "malicious"))
         ended = approve(new_plan({**PLAN, **nothing}).model_dump(mode="json"), "--yes", "--accept-differences")
         assert ended.error["type"] == "PlanRefused"
 
-    def test_the_seal_is_checked_where_the_approver_has_the_key(
+    def test_the_seal_is_checked_if_the_approver_has_the_plan_key(
         self, approve: Approve, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         key, other = SecretStr("k" * 40), SecretStr("o" * 40)
@@ -354,7 +354,7 @@ class TestApprove:
             assert "seal" in ended.error["message"]
             assert key.get_secret_value() not in ended.out + ended.err
 
-    def test_the_policy_decides_how_many_approvals_are_needed(
+    def test_the_number_of_needed_approvals_comes_from_the_policy(
         self, approve: Approve, policy_file: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         assert "policy requires: no approval" in approve(PLAN, "--yes").err
@@ -370,11 +370,11 @@ class TestApprove:
         assert "delivers mail: YES" in approve(plan, "--yes").err
         assert "delivers mail" not in approve(PLAN, "--yes").err
 
-    def test_the_policys_drift_is_the_most(self, approve: Approve, policy_file: Path) -> None:
+    def test_the_policy_limits_the_drift_of_a_plan(self, approve: Approve, policy_file: Path) -> None:
         policy_file.write_text(policy_file.read_text() + "max_drift_percent: 5\n")
         assert "5 percent is allowed" in approve(PLAN, "--yes").error["message"]
 
-    def test_a_rejection_is_signed_and_refuses(self, approve: Approve, clock: FakeClock, answers: Any) -> None:
+    def test_a_rejection_is_signed_and_refuses_the_plan(self, approve: Approve, clock: FakeClock, answers: Any) -> None:
         answers("y\n")
         ended = approve(PLAN, "--reject", "61 mailboxes, not 6")
         assert ended.code == 0
@@ -382,25 +382,25 @@ class TestApprove:
         assert (ended.document["approver"], ended.document["reason"]) == ("bob", "61 mailboxes, not 6")
         assert "Reject this plan? [y/N]" in ended.err
         with pytest.raises(ApprovalRefused, match=r"bob rejected plan .*: 61 mailboxes, not 6"):
-            _accepted(Ended(0, json.dumps({"approval": ended.document["rejection"]}), ""), clock)
+            _accepted(CommandResult(0, json.dumps({"approval": ended.document["rejection"]}), ""), clock)
 
-    def test_a_person_may_reject_what_that_person_may_not_approve(self, approve: Approve) -> None:
+    def test_approvers_can_reject_plans_that_they_cannot_approve(self, approve: Approve) -> None:
         for changed in ({"requested_by": "bob"}, {"requester_proved": False}, {"max_drift": 1000.0}):
             plan = new_plan({**PLAN, **changed}).model_dump(mode="json")
             assert approve(plan, "--yes").code == 3
             assert "rejection" in approve(plan, "--yes", "--reject", "no").document
 
-    def test_a_rejection_of_a_dry_run(self, approve: Approve) -> None:
+    def test_a_dry_run_can_be_rejected(self, approve: Approve) -> None:
         assert approve({**DRY_RUN, "ids": IDS}, "--yes", "--reject", "no").document["reason"] == "no"
 
     @pytest.mark.parametrize("reason", ["", " ", "a\nb", "\x1b[31m", "x" * 201, "\u202e"])
-    def test_a_reason_that_can_not_be_shown_is_refused(self, approve: Approve, reason: str) -> None:
+    def test_an_unprintable_or_empty_reason_is_refused(self, approve: Approve, reason: str) -> None:
         ended = approve(PLAN, "--yes", "--reject", reason)
         assert ended.code == 2
         assert "reason" in ended.error["message"]
 
     @pytest.mark.parametrize("answer", ["n\n", None])
-    def test_without_a_yes_nothing_is_rejected(self, approve: Approve, answers: Any, answer: str | None) -> None:
+    def test_nothing_is_rejected_without_a_yes(self, approve: Approve, answers: Any, answer: str | None) -> None:
         answers(answer)
         assert approve(PLAN, "--reject", "no").error["type"] == "NotGiven"
 
@@ -411,7 +411,7 @@ class TestApprove:
         assert "the key belongs to carol" in approve(PLAN, "--yes", "--key", carol, "--as", "bob").error["message"]
         assert "does not name" in approve(PLAN, "--yes", "--key", eve).error["message"]
 
-    def test_without_a_policy_the_name_is_given(
+    def test_the_approver_must_be_named_without_a_policy(
         self, approve: Approve, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.delenv("CFES_POLICY")
@@ -427,18 +427,18 @@ class TestApprove:
         assert approve(PLAN, "--yes", "--hours", hours).code == 2
         assert approve(PLAN, "--yes", "--hours", "0.5").document["expires_at"] == "2026-11-20T16:32:35Z"
 
-    def test_a_plan_that_was_edited_is_refused(self, approve: Approve) -> None:
+    def test_an_edited_plan_is_refused(self, approve: Approve) -> None:
         for edited in ({**PLAN, "messages": 4}, {**PLAN, "warnings": ["x"]}, {**PLAN, "requested_by": "alice"}):
             assert approve(edited, "--yes").error["type"] == "PlanRefused"
 
-    def test_a_plan_can_not_pass_for_a_dry_run(self, approve: Approve) -> None:
+    def test_a_plan_with_missing_fields_is_not_read_as_a_dry_run(self, approve: Approve) -> None:
         for dropped in ("messages", "search_params", "asked_search_params", "previewed_at"):
             less = {key: value for key, value in PLAN.items() if key != dropped}
             assert approve(less, "--yes").error["type"] in ("ParameterError", "PlanRefused")
         bare = {key: value for key, value in PLAN.items() if key not in ("search_params", "previewed_at")}
         assert "can't be checked" in approve(bare, "--yes").error["message"]
 
-    def test_a_plan_that_is_too_old_is_refused(self, approve: Approve, clock: FakeClock) -> None:
+    def test_an_expired_plan_is_refused(self, approve: Approve, clock: FakeClock) -> None:
         clock.advance(timedelta(hours=25).total_seconds())
         assert approve(PLAN, "--yes").error["type"] == "PlanRefused"
 
@@ -456,7 +456,7 @@ class TestApprove:
         for changed in ({"ids": IDS[:1]}, {"destination": "Inbox"}, {"messages": 1}, {"account_id": "other"}):
             assert approve({**DRY_RUN, "ids": IDS, **changed}, "--yes").error["type"] == "PlanRefused"
 
-    def test_a_dry_run_without_its_ids_could_show_anything_and_is_refused(self, approve: Approve) -> None:
+    def test_a_dry_run_without_ids_is_refused(self, approve: Approve) -> None:
         assert "can't be checked" in approve(DRY_RUN, "--yes").error["message"]
 
     @pytest.mark.parametrize(
@@ -478,9 +478,7 @@ class TestApprove:
             {"by_sender": {"x": "y"}},
         ],
     )
-    def test_a_document_that_is_not_a_dry_run_is_refused_with_the_place(
-        self, approve: Approve, changed: dict[str, Any]
-    ) -> None:
+    def test_an_invalid_dry_run_is_refused_with_a_pointer(self, approve: Approve, changed: dict[str, Any]) -> None:
         ended = approve({**DRY_RUN, **changed}, "--yes")
         assert ended.code == 2
         assert all(p["pointer"].startswith(f"/{name}") for p in ended.error["problems"] for name in changed)
@@ -489,7 +487,7 @@ class TestApprove:
     def test_an_invalid_plan_is_refused(self, approve: Approve, text: str) -> None:
         assert approve(text, "--yes").code == 2
 
-    def test_nothing_in_a_plan_steers_the_terminal(self, approve: Approve) -> None:
+    def test_control_characters_in_a_plan_are_not_printed(self, approve: Approve) -> None:
         evil = "\x1b[2J\r\u202emessages: 1\nmessages: 1\x07"
         search = {"subject": "\u202emessages: 1"}
         message = {"subject": evil, "from": evil, "recipients": [evil], "final_disposition": evil}
@@ -521,12 +519,12 @@ class TestApprove:
         plan = new_plan({**PLAN, "search_params": {**PLAN["search_params"], "sendr": "x"}}).model_dump(mode="json")
         assert approve(plan, "--yes").error["type"] == "PlanRefused"
 
-    def test_claims_do_not_push_the_numbers_off_the_screen(self, approve: Approve) -> None:
+    def test_long_claims_are_cut_and_shown_before_the_counts(self, approve: Approve) -> None:
         plan = new_plan({**PLAN, "warnings": ["x" * 5000] * 500}).model_dump(mode="json")
-        said = approve(plan, "--yes").err
-        assert len(said) < 30_000
-        assert "more" in said
-        assert said.index("the file claims: xxx") < said.index("messages: 420")
+        expected = approve(plan, "--yes").err
+        assert len(expected) < 30_000
+        assert "more" in expected
+        assert expected.index("the file claims: xxx") < expected.index("messages: 420")
 
     def test_a_key_file_that_others_can_read_is_warned_about(self, approve: Approve, tmp_path: Path) -> None:
         assert "chmod 600" not in approve(PLAN, "--yes").err
@@ -536,14 +534,14 @@ class TestApprove:
         assert "chmod 600" in ended.err
 
     @pytest.mark.parametrize("key", ["missing.pem", ".", "-", "public.pem", "/dev/zero"])
-    def test_a_key_that_is_none_is_refused(self, approve: Approve, tmp_path: Path, key: str) -> None:
+    def test_an_invalid_key_file_is_refused(self, approve: Approve, tmp_path: Path, key: str) -> None:
         (tmp_path / "public.pem").write_text(public_pem(BOB))
         assert approve(PLAN, "--yes", "--key", key).code == 2
 
-    def test_a_policy_that_can_not_be_used_approves_nothing(self, approve: Approve, policy_file: Path) -> None:
+    def test_an_invalid_policy_approves_nothing(self, approve: Approve, policy_file: Path) -> None:
         policy_file.write_text("policy: 2")
         assert approve(PLAN, "--yes").error["type"] == "PolicyUnusable"
 
 
-def test_the_example_plan_is_a_plan() -> None:
+def test_the_example_plan_is_valid() -> None:
     assert read_plan(PLAN).requested_by == "dana@corp.example"

@@ -1,4 +1,4 @@
-"""`cfes playbook run --resume`: asked again before the first change, and only from a journal that can be trusted."""
+"""`cfes playbook run --resume` asks again before the first change and needs an unedited journal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from core.errors import RateLimited
 from sandbox.server import RunningSandbox
 from tests.conftest import EXAMPLE_ALERT
 from tests.platforms.cli.conftest import Cfes
-from tests.platforms.cli.test_playbook_commands import COLOUR, PURGE, only_for
+from tests.platforms.cli.test_playbook_commands import COLOR_CODES, PURGE, only_for
 
 RESUME = ("playbook", "run", "--resume", "case")
 PLAN_KEY = "0123456789abcdef" * 4
@@ -29,8 +29,8 @@ def purge(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def interrupted(connected: Cfes, purge: str, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The directory of a run that was killed within its create: it may have made a job, and has not."""
+def interrupted_run(connected: Cfes, purge: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory of a run that was interrupted during its create, before it made a job."""
 
     def interrupt(*_: Any) -> Any:
         raise KeyboardInterrupt
@@ -46,14 +46,14 @@ def jobs(sandbox: RunningSandbox) -> int:
     return len(sandbox.state.truth()["jobs"])
 
 
-class TestAskedAgain:
-    @pytest.mark.usefixtures("interrupted")
-    def test_a_step_that_had_begun_is_asked_about_with_what_it_may_have_done(
+class TestConfirmationAfterResume:
+    @pytest.mark.usefixtures("interrupted_run")
+    def test_a_resumed_step_that_had_started_is_confirmed_with_a_warning(
         self, connected: Cfes, sandbox: RunningSandbox
     ) -> None:
         ended = connected(*RESUME, terminal=True, typed="n\n")
-        said = COLOUR.sub("", ended.err)
-        before, _, after = said.partition("Continue? [y/N]")
+        screen = COLOR_CODES.sub("", ended.err)
+        before, _, after = screen.partition("Continue? [y/N]")
         assert "Step 'create' (create-move-job) may have changed something." in before
         assert "billing@invoice-portal.example" in before
         assert (ended.code, jobs(sandbox)) == (7, 0), "it is not known what the killed process did"
@@ -61,48 +61,50 @@ class TestAskedAgain:
         assert connected(*RESUME, terminal=True, typed="y\n").code == 0
         assert jobs(sandbox) == 1
 
-    @pytest.mark.usefixtures("interrupted")
+    @pytest.mark.usefixtures("interrupted_run")
     def test_the_error_of_a_declined_step_reports_an_unknown_change(self, connected: Cfes) -> None:
         ended = connected(*RESUME, "--output", "json", terminal=True, typed="n\n")
         error = json.loads(ended.out)["error"]
         assert (error["type"], error["applied"]) == ("NotApproved", "unknown")
 
-    @pytest.mark.usefixtures("interrupted")
-    def test_yes_is_not_asked(self, connected: Cfes, sandbox: RunningSandbox) -> None:
+    @pytest.mark.usefixtures("interrupted_run")
+    def test_yes_skips_the_question(self, connected: Cfes, sandbox: RunningSandbox) -> None:
         ended = connected(*RESUME, "--yes", terminal=True)
         assert (ended.code, jobs(sandbox), "Continue?" in ended.err) == (0, 1, False)
 
-    @pytest.mark.usefixtures("interrupted")
-    def test_without_a_terminal_it_needs_yes(self, connected: Cfes, sandbox: RunningSandbox) -> None:
+    @pytest.mark.usefixtures("interrupted_run")
+    def test_a_resume_without_a_terminal_needs_yes(self, connected: Cfes, sandbox: RunningSandbox) -> None:
         ended = connected(*RESUME)
         assert (ended.code, jobs(sandbox)) == (2, 0)
         assert "--yes" in ended.error["help"]
         assert connected(*RESUME, "--yes").code == 0
 
-    def test_a_step_that_failed_is_asked_about_again(
+    def test_a_failed_step_is_confirmed_again(
         self, connected: Cfes, purge: str, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def limited(*_: Any) -> Any:
+        def raise_rate_limited(*_: Any) -> Any:
             raise RateLimited("slow down")
 
         with monkeypatch.context() as patch:
-            patch.setattr(Action, "run", only_for("create-move-job", limited))
+            patch.setattr(Action, "run", only_for("create-move-job", raise_rate_limited))
             connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case", "--yes")
         ended = connected(*RESUME, terminal=True, typed="n\n")
-        assert "It has changed nothing so far." in COLOUR.sub("", ended.err)
+        assert "It has changed nothing so far." in COLOR_CODES.sub("", ended.err)
         assert (ended.code, jobs(sandbox)) == (3, 0)
 
-    def test_only_the_first_step_is_asked_about_twice(
+    def test_a_retried_step_is_confirmed_once_after_a_resume(
         self, connected: Cfes, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        retried = "    on_error:\n      - {type: RateLimited, retry: {times: 2, after: 1}}\n"
+        retry_handler = "    on_error:\n      - {type: RateLimited, retry: {times: 2, after: 1}}\n"
         Path("retried.yaml").write_text(
-            PURGE.replace('key: "{{ inputs.alert.AlertID }}"\n', f'key: "{{{{ inputs.alert.AlertID }}}}"\n{retried}')
+            PURGE.replace(
+                'key: "{{ inputs.alert.AlertID }}"\n', f'key: "{{{{ inputs.alert.AlertID }}}}"\n{retry_handler}'
+            )
         )
         calls = 0
         run = Action.run
 
-        def fails_twice(action: Any, params: Any, connector: Any = None) -> Any:
+        def interrupt_then_fail(action: Any, params: Any, connector: Any = None) -> Any:
             nonlocal calls
             if action.id == "create-move-job":
                 calls += 1
@@ -112,7 +114,7 @@ class TestAskedAgain:
                     raise RateLimited("slow down")
             return run(action, params, connector)
 
-        monkeypatch.setattr(Action, "run", fails_twice)
+        monkeypatch.setattr(Action, "run", interrupt_then_fail)
         connected("playbook", "run", "retried.yaml", "-i", str(EXAMPLE_ALERT), "--directory", "case", "--yes")
         ended = connected(*RESUME, terminal=True, typed="y\nn\n")
         assert (ended.code, calls, jobs(sandbox)) == (0, 3, 1)
@@ -147,30 +149,30 @@ def _in_flight(document: dict[str, Any]) -> None:
 
 class TestTrust:
     @pytest.mark.parametrize("change", [_destination, _everybody, _inputs, _playbook, _in_flight])
-    def test_an_edited_journal_moves_nothing(
-        self, connected: Cfes, interrupted: Path, sandbox: RunningSandbox, change: Callable[[dict[str, Any]], None]
+    def test_an_edited_journal_is_refused(
+        self, connected: Cfes, interrupted_run: Path, sandbox: RunningSandbox, change: Callable[[dict[str, Any]], None]
     ) -> None:
-        edit(interrupted / "journal.json", change)
+        edit(interrupted_run / "journal.json", change)
         ended = connected(*RESUME, "--yes")
         assert (ended.code, ended.error["type"], jobs(sandbox)) == (2, "JournalRefused", 0)
         assert "was edited: its seal is invalid" in ended.error["message"]
         assert ended.error["help"].startswith("Nothing was run.")
 
-    def test_a_directory_that_others_can_write_to_moves_nothing(
-        self, connected: Cfes, interrupted: Path, sandbox: RunningSandbox
+    def test_a_run_directory_writable_by_others_is_refused(
+        self, connected: Cfes, interrupted_run: Path, sandbox: RunningSandbox
     ) -> None:
-        interrupted.chmod(0o777)
+        interrupted_run.chmod(0o777)
         ended = connected(*RESUME, "--yes")
         assert (ended.code, ended.error["type"], jobs(sandbox)) == (2, "JournalRefused", 0)
-        assert f"chmod go-w {interrupted}" in ended.error["help"]
-        interrupted.chmod(0o700)
+        assert f"chmod go-w {interrupted_run}" in ended.error["help"]
+        interrupted_run.chmod(0o700)
         assert connected(*RESUME, "--yes").code == 0
 
-    def test_a_key_file_that_was_replaced_or_removed_refuses_the_run(
-        self, connected: Cfes, interrupted: Path, sandbox: RunningSandbox
+    def test_a_replaced_or_removed_key_file_refuses_the_run(
+        self, connected: Cfes, interrupted_run: Path, sandbox: RunningSandbox
     ) -> None:
         key = Path(os.environ["XDG_STATE_HOME"]) / "cfes" / "journal.key"
-        kept = key.read_text()
+        original_key = key.read_text()
         for other in ("0" * 64 + "\n", None):
             key.unlink()
             if other is not None:
@@ -179,11 +181,11 @@ class TestTrust:
             ended = connected(*RESUME, "--yes")
             assert (ended.code, ended.error["type"], jobs(sandbox)) == (2, "JournalRefused", 0)
             assert "was sealed with another key" in ended.error["message"]
-        key.write_text(kept)
+        key.write_text(original_key)
         assert connected(*RESUME, "--yes").code == 0
-        assert interrupted.is_dir()
+        assert interrupted_run.is_dir()
 
-    def test_a_run_that_began_with_a_plan_key_is_resumed_with_it_alone(
+    def test_a_run_started_with_a_plan_key_is_resumed_only_with_it(
         self, connected: Cfes, purge: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("CFES_PLAN_KEY", PLAN_KEY)
@@ -197,7 +199,7 @@ class TestTrust:
         monkeypatch.setenv("CFES_PLAN_KEY", PLAN_KEY)
         assert connected(*RESUME).code == 0
 
-    def test_no_run_begins_without_a_place_for_its_key(
+    def test_a_run_without_a_place_for_its_key_is_refused(
         self, connected: Cfes, purge: str, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         run = ("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case", "--yes")

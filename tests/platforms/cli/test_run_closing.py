@@ -1,4 +1,4 @@
-"""The end of a run on the screen: what was moved, where the report is, which commands come next."""
+"""The closing lines of a run: the moved messages, the report and the next commands."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from sandbox.server import RunningSandbox
 from tests.conftest import EXAMPLE_ALERT
 from tests.platforms.cli.conftest import Cfes
 
-COLOUR = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+COLOR_CODES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 RUN = ("playbook", "run", "phish-campaign-purge", "-i", str(EXAMPLE_ALERT), "--directory", "case")
 
 
-def outcome(*steps: tuple[str, str, str], **differing: Any) -> local.Outcome:
+def outcome(*steps: tuple[str, str, str], **changes: Any) -> local.Outcome:
     records: dict[str, Any] = {name: {"started": began, "ended": ended} for name, began, ended in steps}
     ended = local.Outcome(
         playbook="p",
@@ -40,18 +40,18 @@ def outcome(*steps: tuple[str, str, str], **differing: Any) -> local.Outcome:
         started_at="2026-11-20T16:00:00Z",
         steps=records,
     )
-    return replace(ended, **differing)
+    return replace(ended, **changes)
 
 
-def test_the_closing_lines_of_a_partial_run(connected: Cfes, sandbox: RunningSandbox) -> None:
+def test_the_closing_lines_of_a_partial_run_have_counts_and_commands(connected: Cfes, sandbox: RunningSandbox) -> None:
     ended = connected(*RUN, "--yes", terminal=True)
-    told = COLOUR.sub("", ended.err)
-    found = re.search(r"(\d+) of (\d+) moved((?:, \d+ \w+)*)\n", told)
-    assert found is not None, told
+    screen = COLOR_CODES.sub("", ended.err)
+    found = re.search(r"(\d+) of (\d+) moved((?:, \d+ \w+)*)\n", screen)
+    assert found is not None, screen
     moved, discovered = int(found[1]), int(found[2])
     others = {name: int(count) for count, name in re.findall(r"(\d+) (\w+)", found[3])}
     assert moved + sum(others.values()) == discovered
-    after = told[found.end() :]
+    after = screen[found.end() :]
     assert "report: case/report.html" in after
     assert ("retry-failed-messages --job-id" in after) == ("failed" in others)
     assert "undo (dry run): cfes restore-messages --export case/messages.ndjson" in after
@@ -67,7 +67,7 @@ def test_the_closing_lines_of_a_partial_run(connected: Cfes, sandbox: RunningSan
                 "  undo (dry run): cfes restore-messages --export /d/messages.ndjson",
             ],
         ),
-        # The export failed: the rows are needed first.
+        # The export failed, so the rows must be exported first.
         (
             {"moved": 3, "cancelled": 2, "files": None},
             [
@@ -79,7 +79,7 @@ def test_the_closing_lines_of_a_partial_run(connected: Cfes, sandbox: RunningSan
         ({"released": 3, "failed": 2}, ["  retry (dry run): cfes retry-failed-messages --job-id job-1 --dry-run"]),
     ],
 )
-def test_an_incomplete_run_ends_with_the_commands_that_come_next(
+def test_an_incomplete_run_ends_with_the_next_commands(
     capsys: pytest.CaptureFixture[str], outputs: dict[str, Any], commands: list[str]
 ) -> None:
     error: dict[str, Any] = {"type": "RunIncomplete", "message": "not all", "help": "", "applied": "yes"}
@@ -90,41 +90,43 @@ def test_an_incomplete_run_ends_with_the_commands_that_come_next(
     assert [line for line in capsys.readouterr().err.splitlines() if ": cfes " in line] == commands
 
 
-def test_the_closing_lines_of_a_demo_name_no_command_that_needs_its_sandbox(
+def test_the_closing_lines_of_a_demo_name_no_retry_or_restore(
     connected: Cfes, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(demo, "sandbox", lambda *_: nullcontext(None))
-    told = COLOUR.sub("", connected("demo", "--alert", str(EXAMPLE_ALERT), "--directory", "case", terminal=True).err)
-    assert "report: case/report.html" in told
-    assert "The sandbox ended with the run." in told
-    assert not re.search(r"cfes (?:retry|restore)", told)
+    screen = COLOR_CODES.sub(
+        "", connected("demo", "--alert", str(EXAMPLE_ALERT), "--directory", "case", terminal=True).err
+    )
+    assert "report: case/report.html" in screen
+    assert "The sandbox ended with the run." in screen
+    assert not re.search(r"cfes (?:retry|restore)", screen)
 
 
-def test_the_time_that_a_person_thinks_is_not_counted(
+def test_the_time_at_a_question_is_not_counted(
     connected: Cfes, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Two readings of the clock at each question, an hour apart.
+    # Two clock readings at each question, an hour apart.
     readings: Iterator[float] = iter(float(number * 3600) for number in range(10_000))
     monkeypatch.setattr(approval, "monotonic", lambda: next(readings))
     ended = connected(*RUN, terminal=True, typed="y\n")
-    told = COLOUR.sub("", ended.err + ended.out)
+    screen = COLOR_CODES.sub("", ended.err + ended.out)
     assert ended.code == 0
-    assert not re.search(r"\((?:\d{4,}|-)", told)
-    [seconds] = re.findall(r"time +([\d.]+) s", told)
+    assert not re.search(r"\((?:\d{4,}|-)", screen)
+    [seconds] = re.findall(r"time +([\d.]+) s", screen)
     assert float(seconds) == 0.0
 
 
-@pytest.mark.parametrize(("thinking", "seconds"), [({}, 90.0), ({"b": 60.0}, 30.0), ({"b": 9999.0}, 0.0)])
-def test_the_time_is_that_of_the_steps(thinking: dict[str, float], seconds: float) -> None:
-    # Resumed an hour later: nothing ran meanwhile.
-    ran = outcome(
+@pytest.mark.parametrize(("question_seconds", "seconds"), [({}, 90.0), ({"b": 60.0}, 30.0), ({"b": 9999.0}, 0.0)])
+def test_the_time_of_a_run_is_the_sum_of_its_steps(question_seconds: dict[str, float], seconds: float) -> None:
+    # The run was resumed an hour later; nothing ran in between.
+    resumed_run = outcome(
         ("a", "2026-11-20T16:00:00Z", "2026-11-20T16:00:30Z"), ("b", "2026-11-20T17:00:00Z", "2026-11-20T17:01:00Z")
     )
-    assert seconds_of(ran, thinking) == seconds
+    assert seconds_of(resumed_run, question_seconds) == seconds
 
 
 @pytest.mark.parametrize(("failed", "lines"), [(3, 1), (0, 0)])
-def test_a_wait_ends_with_the_retry_where_messages_failed(
+def test_a_wait_with_failed_messages_ends_with_the_retry_command(
     capsys: pytest.CaptureFixture[str], failed: int, lines: int
 ) -> None:
     result = dict(catalog.find("wait-for-job").example_result)

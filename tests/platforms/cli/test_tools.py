@@ -1,4 +1,4 @@
-"""The help, the version, the completion, the manifest, the sandbox and the demo."""
+"""The help, version, completion, manifest, sandbox and demo commands."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.platforms.cli.conftest import Cfes
 
 ROOT = Path(__file__).resolve().parents[3]
 
-LOOK = """\
+SEARCH_PLAYBOOK = """\
 playbook: 1
 id: look
 title: Only look
@@ -59,7 +59,7 @@ def test_the_help_lists_every_command_in_its_group(cfes: Cfes) -> None:
 
 
 @pytest.mark.parametrize("name", [*entries(), "playbook run", "playbook check", "playbook show", "playbook list"])
-def test_every_command_has_a_help(name: str, cfes: Cfes, capfd: pytest.CaptureFixture[str]) -> None:
+def test_every_command_has_help(name: str, cfes: Cfes, capfd: pytest.CaptureFixture[str]) -> None:
     ended = cfes(*name.split(), "--help")
     assert ended.code == 0
     assert "--help" in ended.out
@@ -76,7 +76,7 @@ def test_the_version(cfes: Cfes) -> None:
     assert cfes("--version").out == f"cfes {VERSION}\n"
 
 
-def test_the_help_loads_neither_actions_nor_tables_nor_servers() -> None:
+def test_the_help_loads_no_heavy_modules() -> None:
     heavy = ("httpx", "pydantic", "rich", "jinja2", "yaml", "fastapi")
     code = (
         "import sys; from platforms.cli.main import main; main(['--help']); "
@@ -86,25 +86,25 @@ def test_the_help_loads_neither_actions_nor_tables_nor_servers() -> None:
     assert ended.returncode == 0, ended.stderr
 
 
-def test_it_runs_as_a_module() -> None:
+def test_cfes_runs_as_a_module() -> None:
     ended = process("-m", "platforms.cli", "--version")
     assert (ended.returncode, ended.stdout) == (0, f"cfes {VERSION}\n")
 
 
-@pytest.mark.parametrize(("call", "passed_over"), [("main()", True), ("main([])", False)])
-def test_garbage_is_collected_while_a_command_runs(call: str, passed_over: bool) -> None:
-    """Only a process that is there for the command passes over what was loaded before."""
+@pytest.mark.parametrize(("call", "frozen"), [("main()", True), ("main([])", False)])
+def test_garbage_is_collected_while_a_command_runs(call: str, frozen: bool) -> None:
+    """Only a process started for the command freezes the objects loaded before."""
     ended = process(
         "-c",
         "import gc; from platforms.cli import outcome; from platforms.cli.main import main; "
         "outcome.run = lambda _: print(gc.isenabled(), gc.get_freeze_count() > 1000) or 0; "
         f"{call}; print(gc.isenabled(), gc.get_freeze_count() > 1000)",
     )
-    assert (ended.stderr, ended.stdout) == ("", f"True {passed_over}\n" * 2)
+    assert (ended.stderr, ended.stdout) == ("", f"True {frozen}\n" * 2)
 
 
-def test_completion_knows_commands_flags_and_choices() -> None:
-    def completed(words: str) -> list[str]:
+def test_completion_offers_commands_flags_and_choices() -> None:
+    def completions(words: str) -> list[str]:
         ended = process(
             "-m",
             "platforms.cli",
@@ -114,10 +114,10 @@ def test_completion_knows_commands_flags_and_choices() -> None:
         )
         return ended.stdout.split()
 
-    assert completed("create") == ["create-move-job"]
-    assert "--exact-subject" in completed("create-move-job --exact")
-    assert completed("create-move-job --destination Junk") == ["JunkEmail"]
-    assert "phish-campaign-purge" in completed("playbook run phish")
+    assert completions("create") == ["create-move-job"]
+    assert "--exact-subject" in completions("create-move-job --exact")
+    assert completions("create-move-job --destination Junk") == ["JunkEmail"]
+    assert "phish-campaign-purge" in completions("playbook run phish")
 
 
 def test_completion_can_be_shown_and_installed(cfes: Cfes) -> None:
@@ -140,17 +140,17 @@ def test_the_manifest_is_printed_written_and_checked(cfes: Cfes, monkeypatch: py
     assert cfes("manifest", "--write", "--file", "missing/m.json").code == 6
 
 
-def test_the_sandbox_takes_its_own_flags(cfes: Cfes, monkeypatch: pytest.MonkeyPatch) -> None:
-    taken: list[list[str]] = []
+def test_the_sandbox_parses_its_own_flags(cfes: Cfes, monkeypatch: pytest.MonkeyPatch) -> None:
+    served_arguments: list[list[str]] = []
 
     def serve(arguments: list[str], *, program: str) -> int:
         assert program == "cfes sandbox"
-        taken.append(arguments)
+        served_arguments.append(arguments)
         return 5
 
     monkeypatch.setattr("sandbox.cli.main", serve)
     assert cfes("sandbox", "--port", "0", "--mbox", "x", "--help").code == 5
-    assert taken == [["--port", "0", "--mbox", "x", "--help"]]
+    assert served_arguments == [["--port", "0", "--mbox", "x", "--help"]]
 
 
 @pytest.mark.parametrize("command", ["sandbox", "demo"])
@@ -164,73 +164,77 @@ def test_without_the_extra_of_the_sandbox_the_error_names_the_install_command(
 
 
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """The processes that the demo starts."""
+def demo_processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """The processes that the demo has started."""
     processes: list[subprocess.Popen[bytes]] = []
 
-    class Recorded(subprocess.Popen[bytes]):
+    class RecordedPopen(subprocess.Popen[bytes]):
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options)
             processes.append(self)
 
-    monkeypatch.setattr(subprocess, "Popen", Recorded)
+    monkeypatch.setattr(subprocess, "Popen", RecordedPopen)
     yield processes
     for running in processes:
         assert running.returncode is not None, "the sandbox outlived the demo"
 
 
-def test_the_demo_runs_a_playbook_against_a_sandbox_of_its_own(
-    cfes: Cfes, started: list[subprocess.Popen[bytes]]
+def test_the_demo_runs_a_playbook_against_its_own_sandbox(
+    cfes: Cfes, demo_processes: list[subprocess.Popen[bytes]]
 ) -> None:
-    Path("look.yaml").write_text(LOOK)
+    Path("look.yaml").write_text(SEARCH_PLAYBOOK)
     ended = cfes("demo", "--messages", "50", "--playbook", "look.yaml", "--directory", "demo")
     assert ended.code == 0
     assert ended.document["outputs"]["count"] > 0
-    assert [process.returncode for process in started] == [0]
+    assert [process.returncode for process in demo_processes] == [0]
 
 
-@pytest.mark.parametrize("how", ["ctrl-c", "sigterm", pytest.param("sighup", marks=pytest.mark.exhaustive), "failure"])
+@pytest.mark.parametrize(
+    "cause", ["ctrl-c", "sigterm", pytest.param("sighup", marks=pytest.mark.exhaustive), "failure"]
+)
 def test_the_demo_leaves_no_sandbox_behind(
-    how: str, cfes: Cfes, started: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+    cause: str, cfes: Cfes, demo_processes: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def end(*_: object) -> int:
-        if how.startswith("sig"):
-            os.kill(os.getpid(), getattr(signal, how.upper()))
-        raise {"failure": ZeroDivisionError}.get(how, KeyboardInterrupt)
+        if cause.startswith("sig"):
+            os.kill(os.getpid(), getattr(signal, cause.upper()))
+        raise {"failure": ZeroDivisionError}.get(cause, KeyboardInterrupt)
 
     monkeypatch.setattr(playbook_run, "begin", end)
-    Path("look.yaml").write_text(LOOK)
+    Path("look.yaml").write_text(SEARCH_PLAYBOOK)
     ended = cfes("demo", "--messages", "0", "--playbook", "look.yaml")
-    assert ended.code == {"ctrl-c": 130, "sigterm": 143, "sighup": 129, "failure": 1}[how]
-    assert len(started) == 1
+    assert ended.code == {"ctrl-c": 130, "sigterm": 143, "sighup": 129, "failure": 1}[cause]
+    assert len(demo_processes) == 1
 
 
-def test_a_sandbox_that_does_not_start_shows_the_reason(cfes: Cfes, started: list[subprocess.Popen[bytes]]) -> None:
-    Path("look.yaml").write_text(LOOK)
+def test_a_sandbox_that_does_not_start_reports_the_reason(
+    cfes: Cfes, demo_processes: list[subprocess.Popen[bytes]]
+) -> None:
+    Path("look.yaml").write_text(SEARCH_PLAYBOOK)
     Path("alert.json").write_text('{"From": "a@b.example"}')
     ended = cfes("demo", "--alert", "alert.json", "--playbook", "look.yaml")
     assert ended.code == 2
     assert "AlertID is missing" in ended.error["message"]
     missing = cfes("demo", "--alert", "missing.json", "--playbook", "look.yaml")
-    assert (missing.code, len(started)) == (2, 1)
+    assert (missing.code, len(demo_processes)) == (2, 1)
 
 
 def test_the_sandbox_of_the_demo_ends_with_its_standard_input(
-    cfes: Cfes, started: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+    cfes: Cfes, demo_processes: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def killed(*_: object) -> int:
-        """All that is left of a killed demo: the end of its pipe."""
-        [sandbox] = started
+    def close_pipe(*_: object) -> int:
+        """Close the pipe, as the death of the demo would."""
+        [sandbox] = demo_processes
         assert sandbox.stdin is not None
         sandbox.stdin.close()
         return sandbox.wait(20)
 
-    monkeypatch.setattr(playbook_run, "begin", killed)
-    Path("look.yaml").write_text(LOOK)
+    monkeypatch.setattr(playbook_run, "begin", close_pipe)
+    Path("look.yaml").write_text(SEARCH_PLAYBOOK)
     assert cfes("demo", "--messages", "0", "--playbook", "look.yaml").code == 0
 
 
-def test_a_hangup_that_is_ignored_stays_ignored() -> None:
+def test_an_ignored_hangup_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with ended_by_signals():
@@ -239,8 +243,8 @@ def test_a_hangup_that_is_ignored_stays_ignored() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
-def test_the_demo_names_its_own_option_where_the_alert_does_not_fit(cfes: Cfes) -> None:
-    Path("look.yaml").write_text(LOOK)
+def test_the_demo_names_its_own_option_for_a_bad_alert(cfes: Cfes) -> None:
+    Path("look.yaml").write_text(SEARCH_PLAYBOOK)
     Path("two-lines.ndjson").write_text('{"AlertID": "1"}\n{"AlertID": "2"}\n')
     error = cfes("demo", "--alert", "two-lines.ndjson", "--playbook", "look.yaml").error
     assert error["message"].startswith("--alert 'two-lines.ndjson' has 2 records")
@@ -250,7 +254,7 @@ def test_the_demo_names_its_own_option_where_the_alert_does_not_fit(cfes: Cfes) 
 def test_a_count_of_one_is_singular() -> None:
     assert summary("search-messages", {"count": 1, "mailbox_copies": 1}) == "1 message, 1 mailbox copy"
     assert summary("search-messages", {"count": 2, "limit_reached": True}) == "more than 2 messages"
-    # The action's own example: a key by another name would be passed over in silence.
+    # The example of the action proves that its keys still have these names.
     assert summary("export-job-messages", catalog.find("export-job-messages").example_result).startswith(
         "420 rows, complete"
     )

@@ -1,4 +1,4 @@
-"""A playbook that changes mail is not run unasked: where nobody can be asked it takes `--yes`."""
+"""A playbook that changes mail needs a confirmation, or `--yes` without a terminal."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def purge(tmp_path: Path, no_terminal: None) -> str:
 
 
 @pytest.mark.parametrize("streams", [{}, {"out": True}, {"err": True}, {"out": True, "err": True}])
-def test_without_a_person_a_run_that_changes_mail_exits_2_before_anything_is_run(
+def test_an_unattended_run_that_changes_mail_exits_2_before_any_call(
     connected: Cfes, sandbox: RunningSandbox, purge: str, tmp_path: Path, streams: dict[str, bool]
 ) -> None:
     before = sandbox.state.truth()["calls"]
@@ -66,7 +66,7 @@ def changes_mail(playbook: Playbook) -> bool:
 
 
 @pytest.mark.parametrize("playbook", [one.id for one in library.available() if changes_mail(one)])
-def test_every_shipped_playbook_that_changes_mail_wants_a_person_or_yes(
+def test_every_shipped_playbook_that_changes_mail_needs_a_terminal_or_yes(
     cfes: Cfes, playbook: str, no_terminal: None, tmp_path: Path
 ) -> None:
     ended = cfes("playbook", "run", playbook, "-i", str(EXAMPLE_ALERT), "--directory", "case")
@@ -74,7 +74,7 @@ def test_every_shipped_playbook_that_changes_mail_wants_a_person_or_yes(
     assert not (tmp_path / "case").exists()
 
 
-def test_with_yes_it_runs(connected: Cfes, purge: str) -> None:
+def test_an_unattended_run_with_yes_works(connected: Cfes, purge: str) -> None:
     assert connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "-y").code == 0
 
 
@@ -83,12 +83,12 @@ def test_a_read_only_playbook_needs_no_confirmation(connected: Cfes, tmp_path: P
     assert connected("playbook", "run", "reading.yaml", "-i", str(EXAMPLE_ALERT)).code == 0
 
 
-def test_problems_of_the_inputs_come_first(cfes: Cfes, purge: str) -> None:
+def test_input_problems_are_reported_first(cfes: Cfes, purge: str) -> None:
     ended = cfes("playbook", "run", purge)
     assert ended.error["problems"][0]["pointer"] == "/alert"
 
 
-def test_a_resumed_run_that_has_yet_to_change_mail_wants_a_person_or_yes(connected: Cfes, purge: str) -> None:
+def test_a_resumed_run_before_its_change_needs_a_terminal_or_yes(connected: Cfes, purge: str) -> None:
     run = ("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case")
     assert connected(*run, terminal=True, typed="n\n").code == 3
     journal = Path("case/journal.json").read_bytes()
@@ -102,12 +102,12 @@ def test_a_resumed_run_that_has_yet_to_change_mail_wants_a_person_or_yes(connect
 def test_a_resumed_run_that_only_waits_and_exports_needs_no_confirmation(
     connected: Cfes, purge: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def limited(*_: object) -> None:
+    def raise_rate_limited(*_: object) -> None:
         raise RateLimited("slow down")
 
     run = ("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case", "--yes")
     with monkeypatch.context() as patch:
-        patch.setattr("actions.contract.action.Action.run", only_for("wait-for-job", limited))
+        patch.setattr("actions.contract.action.Action.run", only_for("wait-for-job", raise_rate_limited))
         assert connected(*run).code == 7
     assert connected("playbook", "run", "--resume", "case").code == 0
 
@@ -126,8 +126,8 @@ def test_a_dry_run_needs_no_confirmation(action_id: str) -> None:
 CAN_ANSWER = "from platforms.cli.step_approval import can_answer; print(can_answer())"
 
 
-def test_a_process_without_a_terminal_is_not_asked_and_does_not_block() -> None:
-    """A new session has no controlling terminal, as in cron."""
+def test_a_process_without_a_terminal_cannot_answer_and_does_not_block() -> None:
+    """A new session has no controlling terminal, like a cron job."""
     done = subprocess.run(
         [sys.executable, "-c", CAN_ANSWER],
         cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True, start_new_session=True,
@@ -136,23 +136,23 @@ def test_a_process_without_a_terminal_is_not_asked_and_does_not_block() -> None:
 
 
 @pytest.mark.parametrize("background", [False, True])
-def test_a_process_on_a_terminal_is_asked_unless_it_is_in_the_background(background: bool) -> None:
-    leaves = "import os; os.setpgid(0, 0)\n" if background else ""
-    ours, theirs = pty.openpty()
+def test_a_process_on_a_terminal_can_answer_unless_in_the_background(background: bool) -> None:
+    leave_foreground = "import os; os.setpgid(0, 0)\n" if background else ""
+    our_end, their_end = pty.openpty()
     session = "import os, fcntl, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); pid = os.fork()\n"
-    child = f"if pid == 0:\n  {leaves.strip() or 'pass'}\n  {CAN_ANSWER}\nelse: os.waitpid(pid, 0)"
+    child = f"if pid == 0:\n  {leave_foreground.strip() or 'pass'}\n  {CAN_ANSWER}\nelse: os.waitpid(pid, 0)"
     try:
         done = subprocess.run(
             [sys.executable, "-c", session + child],
-            cwd=ROOT, stdin=theirs, stdout=subprocess.PIPE, text=True, check=True,
+            cwd=ROOT, stdin=their_end, stdout=subprocess.PIPE, text=True, check=True,
         )  # fmt: skip
     finally:
-        os.close(theirs)
-        os.close(ours)
+        os.close(their_end)
+        os.close(our_end)
     assert done.stdout == f"{not background}\n"
 
 
-def test_a_terminal_that_can_not_be_opened_is_none(monkeypatch: pytest.MonkeyPatch, no_terminal: None) -> None:
+def test_a_terminal_that_cannot_be_opened_cannot_answer(monkeypatch: pytest.MonkeyPatch, no_terminal: None) -> None:
     with Path(os.devnull).open() as nothing:
         monkeypatch.setattr(sys, "stdin", nothing)
         assert can_answer() is False

@@ -1,4 +1,4 @@
-"""`cfes verify`: what a person and a program are told of a bundle of evidence."""
+"""`cfes verify`: the table and the JSON document about an evidence bundle."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_an_unchanged_bundle_is_reported_as_verified(name: str, cfes: Cfes, tmp_
     assert ended.document["evidence_sha256"] in shown.out.replace("\n", "").replace(" ", "")
 
 
-def test_each_file_that_is_not_as_it_was_is_named(cfes: Cfes, tmp_path: Path) -> None:
+def test_each_changed_missing_or_extra_file_is_named(cfes: Cfes, tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path / "case")
     (bundle / "rows.ndjson").write_bytes(b"{}\n")
     (bundle / "job.json").unlink()
@@ -60,7 +60,7 @@ def test_bytes_between_the_files_of_a_zip_are_reported(cfes: Cfes, tmp_path: Pat
     assert "(between the files): 10 bytes that belong to no file" in ended.out
 
 
-# The signature's state, what else is done to the bundle, and the exit code: for each combination of the two verdicts.
+# Signature state, whether a file changes, and the exit code: for each combination of the two verdicts.
 VERDICTS = [
     ("valid", False, 0), ("other_key", False, 8), ("broken", False, 8), ("removed", False, 8), ("absent", False, 8),
     ("unchecked", False, 0), ("absent without a key", False, 0), ("valid", True, 8), ("other_key", True, 8),
@@ -70,7 +70,9 @@ VERDICTS = [
 
 
 @pytest.mark.parametrize(("state", "changed", "code"), VERDICTS)
-def test_files_and_signature_are_two_verdicts(state: str, changed: bool, code: int, cfes: Cfes, tmp_path: Path) -> None:
+def test_files_and_signature_have_separate_verdicts(
+    state: str, changed: bool, code: int, cfes: Cfes, tmp_path: Path
+) -> None:
     bundle = make_bundle(tmp_path / "case", signed=not state.startswith("absent"))
     key = tmp_path / "key.pem"
     key.write_bytes(OTHER_PUBLIC if state == "other_key" else PUBLIC)
@@ -96,7 +98,7 @@ def test_files_and_signature_are_two_verdicts(state: str, changed: bool, code: i
 
 
 def with_policy(bundle: Path, policy: dict[str, Any]) -> Path:
-    """The bundle with a policy in it, and a job that somebody made by hand."""
+    """Add a policy and a manually created job to the bundle."""
     files = {"policy.json": policy, "job.json": example_job()}
     evidence = json.loads((bundle / "evidence.json").read_text())
     evidence["job_id"] = files["job.json"]["job_id"]
@@ -110,9 +112,7 @@ def with_policy(bundle: Path, policy: dict[str, Any]) -> Path:
 
 
 @pytest.mark.parametrize(("approvals", "code", "state"), [(0, 0, "not_needed"), (1, 8, "not_met")])
-def test_who_had_to_approve_is_a_verdict_of_its_own(
-    approvals: int, code: int, state: str, cfes: Cfes, tmp_path: Path
-) -> None:
+def test_approvals_have_a_separate_verdict(approvals: int, code: int, state: str, cfes: Cfes, tmp_path: Path) -> None:
     approver = {"name": "bob", "public_key": PUBLIC.decode()}
     rules = [{"approvals": 1}] if approvals else []
     policy = Policy.model_validate({"policy": 1, "approvers": [approver], "approval_needed": rules})
