@@ -113,32 +113,32 @@ class ObjectStore:
         def put() -> None:
             try:
                 self._put(source, create=create)
-            except _Taken:
-                if not self._is_the_same(source):
+            except _Occupied:
+                if not self._has_same_content(source):
                     raise self.already_exists() from None
-            except _NotThere:
-                # The upload may be complete, and only the answer lost. The same holds for _Away.
+            except _Missing:
+                # The upload may be complete, and only the answer lost. The same holds for _Unavailable.
                 if not self._has_arrived(source):
                     message = f"{str(self.url)!r} could not be written: the store does not find its place (HTTP 404)"
                     raise OutputError(message, path=str(self.url), help=AGAIN) from None
-            except _Away:
+            except _Unavailable:
                 if not self._has_arrived(source):
                     raise
 
         self._retry(put, patience_seconds)
 
     def _put(self, source: Path, *, create: bool) -> None:
-        """Upload the file in one try. Raises: _Taken, _NotThere, _Away, ParameterError, OutputError."""
+        """Upload the file in one try. Raises: _Occupied, _Missing, _Unavailable, ParameterError, OutputError."""
         # As late as possible, for stores that do not support conditions or ignore them.
         if create and self._exists():
-            raise _Taken
+            raise _Occupied
         try:
-            is_small = self._asked(source.stat).st_size <= ONE_REQUEST_BYTES
+            is_small = self._ask(source.stat).st_size <= ONE_REQUEST_BYTES
             put = partial(self._put_at_once if is_small else self._put_parts, source, create=create)
-            self._asked(put, {412: _Taken, 501: _Unconditional} if create else {})
+            self._ask(put, {412: _Occupied, 501: _Unconditional} if create else {})
         except _Unconditional:
             if self._exists():
-                raise _Taken from None
+                raise _Occupied from None
             self._put(source, create=False)
 
     def fetch(self, to: Path) -> bool:
@@ -149,7 +149,7 @@ class ObjectStore:
             with open(descriptor, "wb") as file:  # noqa: PTH123 -- a descriptor
                 for start in range(0, size, BLOCK_BYTES):
                     file.write(self._retry(partial(self._block, start, size)))
-        except _NotThere:
+        except _Missing:
             return False
         except OSError as error:
             raise OutputError(f"{str(self.url)!r} could not be fetched to this machine: {reason(error)}") from error
@@ -157,8 +157,8 @@ class ObjectStore:
 
     def delete(self) -> None:
         """Delete the object. A missing object is no error."""
-        with suppress(_NotThere):
-            self._retry(lambda: self._asked(lambda: obstore.delete(self._store, self.url.key)))
+        with suppress(_Missing):
+            self._retry(lambda: self._ask(lambda: obstore.delete(self._store, self.url.key)))
 
     def discard(self) -> None:
         """Delete the object in one try, without errors."""
@@ -178,8 +178,8 @@ class ObjectStore:
         while True:
             try:
                 return act()
-            except _Away as away:
-                failure = away.failure
+            except _Unavailable as unavailable:
+                failure = unavailable.failure
             if self._clock.monotonic() + pause > until:
                 raise failure
             self._clock.sleep(pause)
@@ -188,15 +188,15 @@ class ObjectStore:
     def _exists(self) -> bool:
         try:
             # A byte and not only the head: only the body of a refusal tells whether the bucket exists.
-            asked = partial(obstore.get, self._store, self.url.key, options={"range": (0, 1)})
-            meta = self._asked(lambda: asked().meta, {416: _Empty})
-        except _NotThere:
+            get = partial(obstore.get, self._store, self.url.key, options={"range": (0, 1)})
+            meta = self._ask(lambda: get().meta, {416: _Empty})
+        except _Missing:
             return False
         except (_Empty, _Unreadable):
             # Stores answer differently if there is no first byte.
             try:
-                meta = self._asked(lambda: obstore.head(self._store, self.url.key))
-            except _NotThere:
+                meta = self._ask(lambda: obstore.head(self._store, self.url.key))
+            except _Missing:
                 return False
             if meta["size"] > 0:
                 raise _Unreadable(unreadable(self.url)) from None
@@ -231,13 +231,13 @@ class ObjectStore:
         # Outside the handler, so that the error does not contain obstore's text as its context.
         raise unusable(self.url)
 
-    def _asked(self, ask: Callable[[], T], expected: Mapping[int, type[Exception]] | None = None) -> T:
+    def _ask(self, request: Callable[[], T], expected: Mapping[int, type[Exception]] | None = None) -> T:
         """Return the store's answer. expected: errors that the caller handles, by HTTP status.
 
         Raises: PackError without obstore's text.
         """
         try:
-            return _on_a_thread(ask) if threading.current_thread() is threading.main_thread() else ask()
+            return _on_a_thread(request) if threading.current_thread() is threading.main_thread() else request()
         except (BaseError, ValueError, OSError, NotImplementedError) as error:
             failure = self._failure(error, expected or {})
         raise failure
@@ -246,7 +246,7 @@ class ObjectStore:
         # obstore's own error has no errno. One with an errno is about a local file.
         absent = isinstance(error, FileNotFoundError) and error.errno is None
         if absent and not is_of_the_bucket(error):
-            return _NotThere()
+            return _Missing()
         # Errors before any request, and errors with another status in each store.
         known: dict[type[Exception], int] = {
             NotSupportedError: 501, NotImplementedError: 501, AlreadyExistsError: 412, PreconditionError: 412,
@@ -257,7 +257,7 @@ class ObjectStore:
         failure = failure_of(error, self.url)
         if not isinstance(failure, OutputError) or not may_pass(error):
             return failure
-        return _Unreadable(failure) if is_unreadable(error) else _Away(failure)
+        return _Unreadable(failure) if is_unreadable(error) else _Unavailable(failure)
 
     def _put_at_once(self, source: Path, *, create: bool) -> None:
         with source.open("rb") as file:
@@ -278,7 +278,7 @@ class ObjectStore:
             # The last step before the upload completes. An error here aborts it. obstore does not allow a call within
             # its own call on the same thread.
             if claim is not None:
-                _on_a_thread(claim._hold)
+                _on_a_thread(claim._claim)
                 held = True
                 if _on_a_thread(self._exists):
                     raise AlreadyExistsError
@@ -294,24 +294,24 @@ class ObjectStore:
             )
         finally:
             if claim is not None and held:
-                with suppress(PackError, _NotThere, _Away):
-                    self._asked(partial(obstore.delete, self._store, claim.url.key))
+                with suppress(PackError, _Missing, _Unavailable):
+                    self._ask(partial(obstore.delete, self._store, claim.url.key))
 
-    def _hold(self) -> None:
+    def _claim(self) -> None:
         """Create this object as the claim of one run. A store without conditions accepts every claim.
 
-        Raises: OutputError if another run has the claim; _Away, ParameterError.
+        Raises: OutputError if another run has the claim; _Unavailable, ParameterError.
         """
         mode: PutMode = "create"
         for _ in range(3):
             put = partial(obstore.put, self._store, self.url.key, self._token, mode=mode, use_multipart=False)
             try:
-                self._asked(put, {412: _Taken, 501: _Unconditional})
-            except (_Taken, _NotThere):
+                self._ask(put, {412: _Occupied, 501: _Unconditional})
+            except (_Occupied, _Missing):
                 try:
-                    held = self._asked(lambda: obstore.get(self._store, self.url.key))
-                    token = bytes(self._asked(held.bytes))
-                except _NotThere:
+                    held = self._ask(lambda: obstore.get(self._store, self.url.key))
+                    token = bytes(self._ask(held.bytes))
+                except _Missing:
                     mode = "create"
                     continue
                 if token != self._token:
@@ -329,34 +329,34 @@ class ObjectStore:
 
     def _has_arrived(self, source: Path) -> bool:
         try:
-            return self._is_the_same(source)
-        except (PackError, OSError, _Away):
+            return self._has_same_content(source)
+        except (PackError, OSError, _Unavailable):
             return False
 
-    def _is_the_same(self, source: Path) -> bool:
+    def _has_same_content(self, source: Path) -> bool:
         try:
             size = self._size()
             if size != source.stat().st_size:
                 return False
             there = _sha256(self._block(start, size) for start in range(0, size, BLOCK_BYTES))
             return there == _sha256(_pieces(source))
-        except _NotThere:
+        except _Missing:
             # The store refused the upload, but there is no object: another writer is uploading it now.
             message = f"{str(self.url)!r} is being written by another program"
-            raise _Away(OutputError(message, path=str(self.url), help=AGAIN)) from None
+            raise _Unavailable(OutputError(message, path=str(self.url), help=AGAIN)) from None
 
     def _size(self) -> int:
-        return self._asked(lambda: obstore.head(self._store, self.url.key))["size"]
+        return self._ask(lambda: obstore.head(self._store, self.url.key))["size"]
 
     def _block(self, start: int, size: int) -> bytes:
         end = min(start + BLOCK_BYTES, size)
-        block = bytes(self._asked(lambda: obstore.get_range(self._store, self.url.key, start=start, end=end)))
+        block = bytes(self._ask(lambda: obstore.get_range(self._store, self.url.key, start=start, end=end)))
         if len(block) != end - start:
             raise _Unreadable(unreadable(self.url))
         return block
 
 
-class _Away(Exception):
+class _Unavailable(Exception):
     """The store is unavailable. failure: the error if that lasts."""
 
     def __init__(self, failure: PackError) -> None:
@@ -364,11 +364,11 @@ class _Away(Exception):
         self.failure = failure
 
 
-class _Unreadable(_Away):
+class _Unreadable(_Unavailable):
     """The answer is unreadable."""
 
 
-class _NotThere(Exception):
+class _Missing(Exception):
     """There is no such object."""
 
 
@@ -376,7 +376,7 @@ class _Empty(Exception):
     """The object is empty."""
 
 
-class _Taken(Exception):
+class _Occupied(Exception):
     """An object already exists."""
 
 

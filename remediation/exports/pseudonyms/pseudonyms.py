@@ -22,7 +22,7 @@ from core.errors import ConnectionSettingsError, UnusableAnswer
 from remediation.exports.pseudonyms.fields import JOB, PLAN, ROW, Treatment
 from remediation.exports.pseudonyms.form import BYTES, DOMAIN_SUFFIX, MESSAGE_ID_SUFFIX
 from remediation.exports.pseudonyms.harmless_text import is_harmless
-from remediation.exports.pseudonyms.replacing import FORMS, Text, deep_copy, json_text, read_object, replacer
+from remediation.exports.pseudonyms.replacer import FORMS, Text, deep_copy, json_text, read_object, replacer
 from remediation.stamp import DIGEST_DIGITS, Stamp, reason_in
 
 KEY_VARIABLE = "CFES_PSEUDONYM_KEY"
