@@ -287,7 +287,7 @@ def test_a_file_in_an_unreadable_store_has_an_unknown_state() -> None:
 
 
 def test_memory_does_not_grow_with_the_file(door: OpenDoor, tmp_path: Path) -> None:
-    size = 160_000_000
+    size = 40_000_000
     one_object_store = OneObjectStore()
     opened = door(one_object_store)
     source = tmp_path / "rows"
@@ -296,9 +296,10 @@ def test_memory_does_not_grow_with_the_file(door: OpenDoor, tmp_path: Path) -> N
     program = (
         "import resource, sys\n"
         "from pathlib import Path\n"
-        "from remediation.exports.destinations.object_store import ObjectStore\n"
+        "from remediation.exports.destinations import object_store\n"
         "from remediation.exports.destinations.object_url import parse\n"
-        "store = ObjectStore(parse('s3://bucket/rows'))\n"
+        "object_store.PART_BYTES = object_store.BLOCK_BYTES = 1 << 20\n"
+        "store = object_store.ObjectStore(parse('s3://bucket/rows'))\n"
         "store.exists()\n"
         "held = int(next(line for line in open('/proc/self/status') if line.startswith('VmData')).split()[1]) * 1024\n"
         f"resource.setrlimit(resource.RLIMIT_DATA, (held + {size // 2}, held + {size // 2}))\n"
