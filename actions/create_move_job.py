@@ -13,7 +13,6 @@ from actions.contract.streams import record
 from actions.shapes.example_job import EXAMPLE_SEARCH, example_created
 from actions.shapes.job_request import CreateJobParams, call_of, preview_of, verdict
 from connectors.email_security import EmailSecurity
-from connectors.objects.folders import recovery_from
 from connectors.objects.job import Destination
 from remediation.jobs.request import RequestedJob, request_job
 
@@ -33,14 +32,7 @@ class Params(CreateJobParams):
 
 
 def create_move_job(p: Params, api: EmailSecurity) -> RequestedJob:
-    made = request_job(api, call_of(p, "MOVE", p.destination), record)
-    destination = (made.job.get("action_params") or {}).get("destination")
-    recovery = recovery_from(destination)
-    if recovery is not None:
-        made.warnings.append(recovery)
-    if destination == "Inbox":
-        made.warnings.append("messages moved to Inbox are delivered to their users")
-    return made
+    return request_job(api, call_of(p, "MOVE", p.destination), record)
 
 
 ACTION = Action(

@@ -46,6 +46,7 @@ def example_created(warnings: Sequence[str] = (), **changes: Any) -> dict[str, A
         "requested_by": None,
         "approved_by": [],
         "duplicates": [],
+        "cancel_if_discovered_over": None,
         "discovery_limit": None,
         "warnings": list(warnings),
     }

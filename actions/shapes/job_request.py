@@ -1,4 +1,4 @@
-"""The parameters and results that preview-job, create-move-job and release-job share."""
+"""The parameters and results that preview-job, create-job, create-move-job and release-job share."""
 
 from __future__ import annotations
 
@@ -54,24 +54,9 @@ class JobRequestParams(ActionParams):
     )
 
 
-class CreateJobParams(JobRequestParams):
-    """The same for a job that is created, and its search or plan."""
+class PlannedJobParams(JobRequestParams):
+    """The same for a job that is created, and how far it may depart from its plan."""
 
-    # A field's own schema can't express that one of the two is required.
-    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["search_params"]}, {"required": ["plan"]}]})
-
-    @classmethod
-    def missing(cls, given: Mapping[str, Any]) -> Sequence[str]:
-        """Return the names of the required parameters that are missing. A plan has them all."""
-        parts = [name for name in ("search_params", "destination") if name in cls.model_fields]
-        return [name for name in parts if given.get("plan") is None and given.get(name) is None]
-
-    search_params: SearchParams | None = Field(
-        None, description="The search for the messages: all given criteria must match. Required without a plan."
-    )
-    plan: dict[str, Any] | None = Field(
-        None, description="The result of preview-job. Its search is counted again, and must not have drifted."
-    )
     max_drift: float | None = Field(
         None,
         ge=0,
@@ -91,13 +76,38 @@ class CreateJobParams(JobRequestParams):
     )
 
 
+class CreateJobParams(PlannedJobParams):
+    """The same for a job whose search is given, or whose plan."""
+
+    # A field's own schema can't express that one of the two is required.
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["search_params"]}, {"required": ["plan"]}]})
+
+    @classmethod
+    def missing(cls, given: Mapping[str, Any]) -> Sequence[str]:
+        """Return the names of the required parameters that are missing. A plan has them all."""
+        parts = [name for name in ("search_params", "destination") if name in cls.model_fields]
+        return [name for name in parts if given.get("plan") is None and given.get(name) is None]
+
+    search_params: SearchParams | None = Field(
+        None, description="The search for the messages: all given criteria must match. Required without a plan."
+    )
+    plan: dict[str, Any] | None = Field(
+        None, description="The result of preview-job. Its search is counted again, and must not have drifted."
+    )
+
+
 def call_of(p: CreateJobParams, action: ActionType, destination: Destination | None = None) -> JobCall:
     """Return the job that these parameters ask for."""
+    return planned_call(p, p.plan)._replace(action=action, destination=destination, search=p.search_params)
+
+
+def planned_call(p: PlannedJobParams, plan: Mapping[str, Any] | None) -> JobCall:
+    """Return the job of a plan, with the reason, the requester and the limits of these parameters."""
     return JobCall(
-        action=action,
-        destination=destination,
-        search=p.search_params,
-        plan=p.plan,
+        action=None,
+        destination=None,
+        search=None,
+        plan=plan,
         limits=Limits.among(vars(p)),
         max_drift=p.max_drift,
         requested_by=p.requested_by,

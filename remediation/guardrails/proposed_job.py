@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 class JobCall(NamedTuple):
     """A job as a caller asks for it: a search or a plan, limits and overrides, the requester and the reason.
 
-    plan: the document of preview-job. key: the idempotency key. comment: the reason. wait_follows: whether the caller
-    waits for the job at once, with the same limit.
+    action: None for the plan's action. plan: the document of preview-job. key: the idempotency key. comment: the
+    reason. wait_follows: whether the caller waits for the job at once, with the same limit.
     """
 
-    action: ActionType
+    action: ActionType | None
     destination: Destination | None
     search: SearchParams | None
     plan: Mapping[str, Any] | None

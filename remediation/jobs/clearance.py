@@ -60,6 +60,8 @@ def propose_job(api: EmailSecurity, call: JobCall) -> ProposedJob:
         search, destination = call.search, call.destination
         if search is None:
             raise ParameterError.at("/search_params", "is required without a plan")
+        if call.action is None:
+            raise ParameterError.at("/plan", "is required")
         if call.action == "MOVE" and destination is None:
             raise ParameterError.at("/destination", "is required without a plan")
         asked = _request(call.action, destination, search)
@@ -111,7 +113,7 @@ def _check_plan(api: EmailSecurity, plan: Plan, call: JobCall) -> None:
     """Raises: PlanRefused where the plan is not for this call."""
     if plan.account_id.lower() != api.connection.account_id.lower():
         raise PlanRefused(f"the plan is for another account, {plan.account_id}")
-    if plan.action != call.action:
+    if call.action is not None and call.action != plan.action:
         raise PlanRefused(f"the plan is for a {plan.action}, not for a {call.action}")
     if call.destination is not None and call.destination != plan.destination:
         raise PlanRefused(f"the plan is for {plan.destination}, but `destination` is {call.destination}")

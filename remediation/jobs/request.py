@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from connectors.email_security import EmailSecurity
+from connectors.objects.folders import recovery_from
 from connectors.objects.job import BEFORE_PROCESSING, BulkJob
 from core.errors import ANOTHER_JOB
 from core.json_model import JsonModel
@@ -48,6 +49,10 @@ class RequestedJob(JsonModel):
     )
     duplicates: list[DuplicateJob] = Field(
         description="Later jobs for the same request: cancelled, unless they had ended."
+    )
+    cancel_if_discovered_over: int | None = Field(
+        description="The limit for wait-for-job: max_messages, or the plan's if the job was made from it and that is "
+        "smaller; null without a limit."
     )
     discovery_limit: LimitState | None = Field(
         description="The limit on the messages that the job may discover, and whether it was exceeded; null without a "
@@ -101,10 +106,11 @@ def request_job(api: EmailSecurity, call: JobCall, announce: Callable[..., None]
         warnings.append(
             "the job was not made from this plan, so the plan does not limit it: wait for it without a plan"
         )
+    limit = _discovery_limit(call, job, made.stamp)
     # A policy's limit is always watched. `wait_follows` is only a promise: it must not lift that limit.
     if api.has_policy or not call.wait_follows or watch.has_stopped(state):
-        limit = _discovery_limit(call, job, made.stamp).under_policy(api, state, created=made.created)
-        state, limit_state = watch.watch(state, limit, created=made.created)
+        watched = limit.under_policy(api, state, created=made.created)
+        state, limit_state = watch.watch(state, watched, created=made.created)
         warnings += _discovery_warnings(state, limit_state)
     if not made.created:
         reused = describe_reused_job(api, state, job.asked)
@@ -123,8 +129,9 @@ def request_job(api: EmailSecurity, call: JobCall, announce: Callable[..., None]
             )
             for one in made.duplicates
         ],
+        cancel_if_discovered_over=limit.messages,
         discovery_limit=limit_state,
-        warnings=warnings + made.warnings,
+        warnings=[*warnings, *made.warnings, *_folder_warnings(state)],
     )
 
 
@@ -134,6 +141,14 @@ def _discovery_limit(call: JobCall, job: ProposedJob, stamp: Stamp) -> Discovery
     if job.plan is not None and stamp.names_plan(job.plan.plan_hash):
         of_plan = job.plan.cancel_if_discovered_over
     return DiscoveryLimit(smallest(call.limits.max_messages, of_plan))
+
+
+def _folder_warnings(job: BulkJob) -> list[str]:
+    destination = (job.document().get("action_params") or {}).get("destination")
+    recovery = recovery_from(destination)
+    if destination == "Inbox":
+        return ["messages moved to Inbox are delivered to their users"]
+    return [] if recovery is None else [recovery]
 
 
 def _discovery_warnings(job: BulkJob, limit_state: LimitState | None) -> list[str]:

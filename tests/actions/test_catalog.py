@@ -104,7 +104,7 @@ BOUNDED_FIELDS = {
     "by_recipient_domain", "by_disposition", "by_delivery_status", "by_sender", "proved_clean", "sample", "protected",
     "own_senders",
     # Parameters of one request.
-    "criteria", "search_params", "asked_search_params", "job",
+    "criteria", "plan", "search_params", "asked_search_params", "job",
     # PIVOTS_SHOWN and DOMAINS_SHOWN of remediation.alerts.meaning.
     "pivots", "own_domains of read-alert",
     # The duplicates of one key, at most one for each concurrent worker.

@@ -166,6 +166,7 @@ def _connection(screen: Screen, result: Result) -> None:
 
 _VIEWS: Mapping[str, Callable[[Screen, Result], None]] = {
     "list-jobs": _jobs,
+    "create-job": _created,
     "create-move-job": _created,
     "release-job": _created,
     "preview-job": show_plan,

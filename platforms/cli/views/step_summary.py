@@ -91,6 +91,7 @@ _WORDS: Mapping[str, Callable[[Result], list[str]]] = {
     "release-messages": _changed,
     "retry-failed-messages": _changed,
     "restore-messages": _changed,
+    "create-job": _made,
     "create-move-job": _made,
     "release-job": _made,
     "wait-for-job": _waited,
