@@ -1,4 +1,4 @@
-"""A small playbook with one step of every kind, a remote side that plays its actions."""
+"""A small playbook with one step of every kind, and a fake of its actions."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ ALERT: dict[str, Any] = {
     "Timestamp": "2026-11-20T15:32:35Z",
 }
 
-# What seals the journals of the tests.
+# The key that seals the journals of the tests.
 KEY = JournalKey(b"k" * 32, "of the tests")
 
 Answer = dict[str, Any] | BaseException
@@ -97,7 +97,7 @@ Answer = dict[str, Any] | BaseException
 
 @dataclass
 class Remote:
-    """Plays the actions: answers[action] are given one after the other, the last one again and again."""
+    """A fake of the actions. answers[action] are returned in order; the last one is repeated."""
 
     answers: dict[str, list[Answer]]
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
@@ -111,7 +111,7 @@ class Remote:
         return copy.deepcopy(answer)
 
     def of(self, action: str) -> list[dict[str, Any]]:
-        """The parameters of every call of one action."""
+        """Return the parameters of every call of an action."""
         return [params for name, params in self.calls if name == action]
 
 
@@ -137,11 +137,11 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def remote() -> Callable[..., Remote]:
-    """Builds a remote side where all goes well, but for the answers given by action (dashes as underscores)."""
+    """A function that builds a successful fake, except for the answers given by action (dashes as underscores)."""
 
     def build(**answers: list[Answer]) -> Remote:
         progress = {"discovered": 3, "failed": 0}
-        well: dict[str, list[Answer]] = {
+        successful: dict[str, list[Answer]] = {
             "search-messages": [{"count": 3, "messages": [{"subject": "{{ 7*7 }}"}]}],
             "create-move-job": [{"job_id": "job-1", "status": "PENDING"}],
             "wait-for-job": [
@@ -152,6 +152,6 @@ def remote() -> Callable[..., Remote]:
             "export-job-messages": [{"written": 3}],
             "tidy": [{}],
         }
-        return Remote({**well, **{action.replace("_", "-"): given for action, given in answers.items()}})
+        return Remote({**successful, **{action.replace("_", "-"): given for action, given in answers.items()}})
 
     return build

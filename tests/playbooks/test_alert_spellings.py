@@ -1,4 +1,4 @@
-"""One alert makes one job, however its source writes clocks, addresses and IDs."""
+"""One alert makes one job, in any spelling of times, addresses and IDs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @st.composite
 def timestamps(draw: st.DrawFn, second: int) -> str | int:
-    """One second as Logpush writes it: RFC 3339, or an integer in s, ms, microseconds or ns, also as text."""
+    """Draw a second as Logpush writes it: RFC 3339, or an integer in s, ms, microseconds or ns, also as text."""
     digits = draw(st.sampled_from([0, 3, 6, 9]))
     fraction = draw(st.integers(0, 10**digits - 1))
     if draw(st.booleans()):
@@ -43,28 +43,28 @@ def timestamps(draw: st.DrawFn, second: int) -> str | int:
 
 
 @given(st.integers(10**9, 4 * 10**9).flatmap(lambda second: st.tuples(st.just(second), timestamps(second))))
-def test_a_timestamp_is_one_second_in_every_format(case: tuple[int, str | int]) -> None:
+def test_a_timestamp_has_one_meaning_in_every_format(case: tuple[int, str | int]) -> None:
     second, timestamp = case
     assert whole_second(timestamp) == f"{EPOCH + timedelta(seconds=second):%Y-%m-%dT%H:%M:%SZ}"
 
 
-class Reached(BaseException):
-    """The job exists: the rest of the run is not of interest."""
+class JobExists(BaseException):
+    """Raised when the job exists, to skip the rest of the run."""
 
 
-def created(playbook_id: str, given: dict[str, Any], api: EmailSecurity, directory: Path) -> dict[str, Any]:
-    """Run a playbook until its job exists; return what the create gave."""
+def run_until_created(playbook_id: str, given: dict[str, Any], api: EmailSecurity, directory: Path) -> dict[str, Any]:
+    """Run a playbook until its job exists. Return the result of the create."""
     made: list[dict[str, Any]] = []
 
     def act(action: str, params: dict[str, Any]) -> dict[str, Any]:
         result = catalog.find(action).run(params, api)
         if action in ("create-move-job", "release-job"):
             made.append(result)
-            raise Reached
+            raise JobExists
         return result
 
     playbook = library.find(playbook_id)
-    with pytest.raises(Reached):
+    with pytest.raises(JobExists):
         outcome = local.run(
             playbook, accept(playbook, given), run_action=act, clock=api.clock, key=KEY, run_id="r", directory=directory
         )
@@ -73,7 +73,7 @@ def created(playbook_id: str, given: dict[str, Any], api: EmailSecurity, directo
 
 
 @pytest.mark.parametrize("lookback_days", [0, 7])
-def test_one_alert_in_every_clock_format_makes_one_job(
+def test_one_alert_in_every_spelling_makes_one_job(
     lookback_days: int, sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
 ) -> None:
     alert: dict[str, Any] = json.loads(EXAMPLE_ALERT.read_text())
@@ -89,7 +89,7 @@ def test_one_alert_in_every_clock_format_makes_one_job(
         {"SMTPEnvelopeTo": list(reversed(alert["SMTPEnvelopeTo"]))},
     ]
     made = [
-        created(
+        run_until_created(
             "phish-campaign-purge",
             {"alert": {**alert, **change}, "lookback_days": lookback_days, "search_by": "sender"},
             api,
@@ -101,15 +101,15 @@ def test_one_alert_in_every_clock_format_makes_one_job(
     assert len(sandbox.state.truth()["jobs"]) == 1
 
 
-def test_a_release_follows_one_job_for_every_clock_format(
+def test_a_release_reuses_one_job_for_every_timestamp_format(
     sandbox: RunningSandbox, connect: Callable[..., EmailSecurity], tmp_path: Path
 ) -> None:
-    # The creates wait for nothing, so that messages are still held at the later ones.
+    # The creates do not wait, so messages are still held at the later ones.
     api = connect(sandbox, listing_lag_seconds=0)
     alert = {"AlertID": "fp-1", "From": "statements@partner-bank.example", "DMARCResult": "pass"}
     stamps: list[Any] = [SECOND * 10**9 + 5, "2026-11-20T15:32:35.5Z", SECOND]
     made = [
-        created(
+        run_until_created(
             "false-positive-release", {"alert": {**alert, "Timestamp": at}, "lookback_days": 30}, api, tmp_path / str(i)
         )
         for i, at in enumerate(stamps)
@@ -119,7 +119,7 @@ def test_a_release_follows_one_job_for_every_clock_format(
 
 
 @pytest.mark.parametrize(
-    ("search", "criteria", "has"),
+    ("search", "criteria", "expected"),
     [
         ({"sender": "A@Shop.example"}, {"sender": "a@shop.example."}, True),
         ({"domain": "b\u00fccher.example"}, {"domain": "xn--bcher-kva.example"}, True),
@@ -129,5 +129,5 @@ def test_a_release_follows_one_job_for_every_clock_format(
         ({}, {"sender": "a@shop.example"}, False),
     ],
 )
-def test_a_plan_has_an_alerts_criteria_in_any_spelling(search: Any, criteria: Any, has: bool) -> None:
-    assert has_criteria(search, criteria) is has
+def test_has_criteria_compares_by_meaning(search: Any, criteria: Any, expected: bool) -> None:
+    assert has_criteria(search, criteria) is expected

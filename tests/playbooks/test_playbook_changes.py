@@ -1,4 +1,4 @@
-"""A run's closing error reports what all steps of the run have changed."""
+"""The final error of a run reports the changes of all its steps."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ Build = Callable[..., Any]
 
 
 @pytest.fixture
-def go(purge: Playbook, alert: dict[str, Any], clock: Any, tmp_path: Path) -> Callable[..., Outcome]:
-    def start(run_action: Any, playbook: Playbook = purge, **inputs: Any) -> Outcome:
+def run_purge(purge: Playbook, alert: dict[str, Any], clock: Any, tmp_path: Path) -> Callable[..., Outcome]:
+    def run_it(run_action: Any, playbook: Playbook = purge, **inputs: Any) -> Outcome:
         return run(
             playbook,
             {"alert": alert, **inputs},
@@ -46,7 +46,7 @@ def go(purge: Playbook, alert: dict[str, Any], clock: Any, tmp_path: Path) -> Ca
             effects=EFFECTS,
         )
 
-    return start
+    return run_it
 
 
 @pytest.mark.parametrize(
@@ -60,9 +60,9 @@ def go(purge: Playbook, alert: dict[str, Any], clock: Any, tmp_path: Path) -> Ca
     ],
 )
 def test_a_failure_after_a_change_reports_the_change(
-    go: Build, remote: Build, error: PackError, exit_code: int
+    run_purge: Build, remote: Build, error: PackError, exit_code: int
 ) -> None:
-    outcome = go(remote(wait_for_job=[error]))
+    outcome = run_purge(remote(wait_for_job=[error]))
     assert (outcome.status, outcome.exit_code) == ("failed", exit_code)
     assert (outcome.error["type"], outcome.error["applied"]) == (type(error).__name__, "yes")
     assert outcome.error["job_id"] == "job-1"
@@ -75,27 +75,27 @@ def test_a_failure_after_a_change_reports_the_change(
     assert outcome.steps["wait"]["error"]["applied"] == "no"
 
 
-def test_a_failure_before_any_change_keeps_its_own_help(go: Build, remote: Build) -> None:
-    outcome = go(remote(search_messages=[RateLimited("slow down")]))
+def test_a_failure_before_any_change_keeps_its_own_help(run_purge: Build, remote: Build) -> None:
+    outcome = run_purge(remote(search_messages=[RateLimited("slow down")]))
     assert (outcome.exit_code, outcome.error) == (6, RateLimited("slow down").document()["error"])
 
 
-def test_an_unknown_outcome_keeps_its_own_help(go: Build, remote: Build) -> None:
-    outcome = go(remote(create_move_job=[OutcomeUnknown("lost")]))
+def test_an_unknown_outcome_keeps_its_own_help(run_purge: Build, remote: Build) -> None:
+    outcome = run_purge(remote(create_move_job=[OutcomeUnknown("lost")]))
     assert (outcome.exit_code, outcome.error) == (7, OutcomeUnknown("lost").document()["error"])
 
 
-def test_an_unknown_outcome_after_a_change_stays_unknown_and_names_the_job(go: Build, remote: Build) -> None:
-    outcome = go(remote(tidy=[OutcomeUnknown("lost")]), destination="Trash")
+def test_an_unknown_outcome_after_a_change_stays_unknown_and_names_the_job(run_purge: Build, remote: Build) -> None:
+    outcome = run_purge(remote(tidy=[OutcomeUnknown("lost")]), destination="Trash")
     assert (outcome.exit_code, outcome.error["applied"], outcome.error["job_id"]) == (7, "unknown", "job-1")
     assert [change["step"] for change in outcome.error["changes"]] == ["create", "tidy"]
 
 
-def test_an_uncertain_change_is_reported_as_uncertain(go: Build, remote: Build, purge_text: str) -> None:
+def test_an_uncertain_change_is_reported_as_uncertain(run_purge: Build, remote: Build, purge_text: str) -> None:
     text = purge_text.replace(
         "- {type: RateLimited, retry", "- {type: OutcomeUnknown, do: continue}\n      - {type: RateLimited, retry"
     )
-    outcome = go(remote(create_move_job=[OutcomeUnknown("lost")]), load(text))
+    outcome = run_purge(remote(create_move_job=[OutcomeUnknown("lost")]), load(text))
     assert (outcome.status, outcome.error["type"], outcome.error["applied"]) == (
         "failed",
         "ExpressionFailed",
@@ -106,45 +106,45 @@ def test_an_uncertain_change_is_reported_as_uncertain(go: Build, remote: Build, 
     assert "Check these steps before you run the playbook again." in outcome.error["help"]
 
 
-def test_a_check_that_refuses_after_a_change_exits_7(go: Build, remote: Build, purge_text: str) -> None:
+def test_a_refusing_check_after_a_change_exits_7(run_purge: Build, remote: Build, purge_text: str) -> None:
     text = purge_text.replace("    outcome: incomplete\n", "")
     done = {"done": True, "progress": {"discovered": 3, "failed": 1}}
-    outcome = go(remote(wait_for_job=[done]), load(text))
+    outcome = run_purge(remote(wait_for_job=[done]), load(text))
     assert (outcome.status, outcome.exit_code, outcome.error["applied"]) == ("refused", 7, "yes")
     assert outcome.error["job_id"] == "job-1"
 
 
-def test_an_incomplete_run_names_its_job(go: Build, remote: Build) -> None:
-    outcome = go(remote(wait_for_job=[{"done": True, "progress": {"discovered": 3, "failed": 1}}]))
+def test_an_incomplete_run_names_its_job(run_purge: Build, remote: Build) -> None:
+    outcome = run_purge(remote(wait_for_job=[{"done": True, "progress": {"discovered": 3, "failed": 1}}]))
     assert (outcome.exit_code, outcome.error["applied"], outcome.error["job_id"]) == (8, "yes", "job-1")
 
 
-def test_a_step_that_is_never_done_after_a_change_exits_7(go: Build, remote: Build) -> None:
-    outcome = go(remote(wait_for_job=[{"done": False, "next_poll_seconds": 1, "resume": None}]))
+def test_a_step_that_is_never_done_after_a_change_exits_7(run_purge: Build, remote: Build) -> None:
+    outcome = run_purge(remote(wait_for_job=[{"done": False, "next_poll_seconds": 1, "resume": None}]))
     assert (outcome.error["type"], outcome.exit_code, outcome.error["applied"]) == ("RepeatLimitReached", 7, "yes")
 
 
-def test_the_effects_outlive_the_process(go: Build, remote: Build, clock: Any, tmp_path: Path) -> None:
-    go(remote(wait_for_job=[RateLimited("slow down")]))
+def test_the_changes_are_known_after_a_resume(run_purge: Build, remote: Build, clock: Any, tmp_path: Path) -> None:
+    run_purge(remote(wait_for_job=[RateLimited("slow down")]))
     outcome = resume(tmp_path / "run", run_action=remote(wait_for_job=[RateLimited("slow down")]), clock=clock, key=KEY)
     assert (outcome.exit_code, outcome.error and outcome.error["applied"]) == (7, "yes")
 
 
 def wait_of(*, changed: bool | None, **more: Any) -> dict[str, Any]:
-    """A wait that has ended, with a message that failed: the run ends as incomplete after it."""
+    """Return the result of an ended wait with a failed message, after which the run ends as incomplete."""
     done = {"done": True, "progress": {"discovered": 3, "failed": 1}, **more}
     return done if changed is None else {**done, "changed": changed}
 
 
 @pytest.fixture
 def may_cancel(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wait may write, as one with a limit does."""
+    """Count a wait as a write, like a wait with a discovery limit."""
     monkeypatch.setitem(EFFECTS, "wait-for-job", "write")
 
 
 @pytest.mark.usefixtures("may_cancel")
 @pytest.mark.parametrize(
-    ("result", "told"),
+    ("result", "changed_steps"),
     [
         (wait_of(changed=False), []),
         (wait_of(changed=None, dry_run=True), []),
@@ -154,29 +154,29 @@ def may_cancel(monkeypatch: pytest.MonkeyPatch) -> None:
         (wait_of(changed=True, dry_run=False), ["wait"]),
     ],
 )
-def test_a_step_that_may_write_counts_as_a_change_unless_its_result_denies_it(
-    go: Build, remote: Build, result: dict[str, Any], told: list[str]
+def test_a_step_that_may_write_counts_as_a_change_unless_its_result_says_unchanged(
+    run_purge: Build, remote: Build, result: dict[str, Any], changed_steps: list[str]
 ) -> None:
-    outcome = go(remote(wait_for_job=[result]))
-    assert [change["step"] for change in outcome.error["changes"]] == ["create", *told]
+    outcome = run_purge(remote(wait_for_job=[result]))
+    assert [change["step"] for change in outcome.error["changes"]] == ["create", *changed_steps]
 
 
 @pytest.mark.usefixtures("may_cancel")
 @pytest.mark.parametrize("value", [None, 0, "", "false", []])
-def test_only_a_plain_false_means_that_nothing_was_changed(go: Build, remote: Build, value: Any) -> None:
-    outcome = go(remote(wait_for_job=[{**wait_of(changed=None), "changed": value, "dry_run": 1}]))
+def test_only_false_means_that_nothing_was_changed(run_purge: Build, remote: Build, value: Any) -> None:
+    outcome = run_purge(remote(wait_for_job=[{**wait_of(changed=None), "changed": value, "dry_run": 1}]))
     assert [change["step"] for change in outcome.error["changes"]] == ["create", "wait"]
 
 
 @pytest.mark.usefixtures("may_cancel")
-def test_a_result_that_changed_nothing_does_not_settle_an_earlier_doubt(
-    go: Build, remote: Build, purge_text: str
+def test_a_result_without_a_change_does_not_clear_an_earlier_unknown_outcome(
+    run_purge: Build, remote: Build, purge_text: str
 ) -> None:
     text = purge_text.replace(
         "limit: 5}\n", "limit: 5}\n    on_error:\n      - {type: OutcomeUnknown, retry: {times: 1, after: 1}}\n"
     )
     lost = OutcomeUnknown("lost", job_id="job-1")
-    outcome = go(remote(wait_for_job=[lost, wait_of(changed=False)]), load(text))
+    outcome = run_purge(remote(wait_for_job=[lost, wait_of(changed=False)]), load(text))
     assert [(change["step"], change["applied"]) for change in outcome.error["changes"]] == [
         ("create", "yes"),
         ("wait", "unknown"),
@@ -184,9 +184,9 @@ def test_a_result_that_changed_nothing_does_not_settle_an_earlier_doubt(
 
 
 @pytest.mark.usefixtures("may_cancel")
-def test_a_refusal_after_what_changed_nothing_keeps_its_exit_code(go: Build, remote: Build, purge_text: str) -> None:
+def test_a_refusal_after_steps_without_changes_exits_3(run_purge: Build, remote: Build, purge_text: str) -> None:
     text = purge_text.replace("    outcome: incomplete\n", "").replace("action: create-move-job", "action: tidy")
     dry = {"job_id": "job-1", "status": "PENDING", "dry_run": True}
-    outcome = go(remote(tidy=[dry], wait_for_job=[wait_of(changed=False)]), load(text))
+    outcome = run_purge(remote(tidy=[dry], wait_for_job=[wait_of(changed=False)]), load(text))
     assert (outcome.status, outcome.exit_code, outcome.error["applied"]) == ("refused", 3, "no")
     assert "changes" not in outcome.error

@@ -1,4 +1,4 @@
-"""check finds before the run what would go wrong in it, and says where."""
+"""check finds problems of a playbook before it runs, with their place."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ inputs: {n: {type: integer, default: 1, description: d}}
 """
 
 
-def found(rest: str, **more: Any) -> list[tuple[str, str, str]]:
+def findings_of(rest: str, **more: Any) -> list[tuple[str, str, str]]:
     text = HEAD + rest
     if "inputs.n" not in rest and "unused" not in rest:
         text += '\noutputs: {n: "{{ inputs.n }}"}'
@@ -121,8 +121,8 @@ def with_(params: str) -> str:
     ],
 )
 def test_a_bad_parameter_is_found(params: str, pointer: str, message: str) -> None:
-    errors = [(at, said) for severity, at, said in found(with_(params)) if severity == "error"]
-    assert any(at == f"/steps/0/with{pointer}" and said.startswith(message) for at, said in errors), errors
+    errors = [(at, message) for severity, at, message in findings_of(with_(params)) if severity == "error"]
+    assert any(at == f"/steps/0/with{pointer}" and message.startswith(message) for at, message in errors), errors
 
 
 @pytest.mark.parametrize(
@@ -134,8 +134,8 @@ def test_a_bad_parameter_is_found(params: str, pointer: str, message: str) -> No
         "{search_params: null}",
     ],
 )
-def test_good_parameters_are_left_alone(params: str) -> None:
-    assert found(with_(params)) == []
+def test_good_parameters_have_no_finding(params: str) -> None:
+    assert findings_of(with_(params)) == []
 
 
 @pytest.mark.parametrize(
@@ -233,8 +233,8 @@ def test_good_parameters_are_left_alone(params: str) -> None:
         ("[{id: unused, action: get-job}]", ("warning", "/inputs/n", "the input 'n' is not used")),
     ],
 )
-def test_what_would_go_wrong_is_found(steps: str, finding: tuple[str, str, str]) -> None:
-    findings = found(f"steps: {steps}")
+def test_a_problem_of_a_step_is_found(steps: str, finding: tuple[str, str, str]) -> None:
+    findings = findings_of(f"steps: {steps}")
     assert [(s, p, m[: len(finding[2])]) for s, p, m in findings] == [finding], findings
 
 
@@ -247,11 +247,11 @@ def test_what_would_go_wrong_is_found(steps: str, finding: tuple[str, str, str])
         "{id: y, when: '{{ inputs.n > 1 }}', set: {v: '{{ steps.x.a }}'}}",
     ],
 )
-def test_a_guarded_reading_is_left_alone(second: str) -> None:
-    assert found(f"steps: [{{id: x, action: get-job, when: '{{{{ inputs.n > 1 }}}}'}}, {second}]") == []
+def test_a_guarded_read_has_no_finding(second: str) -> None:
+    assert findings_of(f"steps: [{{id: x, action: get-job, when: '{{{{ inputs.n > 1 }}}}'}}, {second}]") == []
 
 
-def test_a_default_that_does_not_fit_its_own_input_is_found() -> None:
+def test_a_default_of_the_wrong_type_is_found() -> None:
     playbook = load(HEAD.replace("default: 1", "default: x") + 'steps: [{id: x, set: {v: "{{ inputs.n }}"}}]')
     assert [(f.pointer, f.line) for f in check(playbook, ACTIONS)] == [("/inputs/n/default", 4)]
 
@@ -264,29 +264,29 @@ def test_a_default_that_does_not_fit_its_own_input_is_found() -> None:
         ("steps.x.count.a", "the result of 'get-job' has no 'a'"),
     ],
 )
-def test_a_misspelt_key_of_a_result_is_found(expression: str, message: str) -> None:
+def test_a_misspelled_key_of_a_result_is_found(expression: str, message: str) -> None:
     steps = f"steps: [{{id: x, action: get-job}}, {{id: y, set: {{v: '{{{{ {expression} }}}}'}}}}]"
-    assert found(steps, results={"get-job": RESULT}) == [("error", "/steps/1/set/v", message)]
+    assert findings_of(steps, results={"get-job": RESULT}) == [("error", "/steps/1/set/v", message)]
 
 
-def test_what_a_result_may_have_is_left_alone() -> None:
+def test_known_keys_of_a_result_have_no_finding() -> None:
     steps = (
         "steps: [{id: x, action: get-job, repeat: {until: '{{ result.count > 0 }}', sleep: 1, limit: 1}}, "
         "{id: y, set: {v: '{{ steps.x.progress.discovered }}', w: '{{ steps.x.job.any.thing }}'}}]"
     )
-    assert found(steps, results={"get-job": RESULT}) == []
+    assert findings_of(steps, results={"get-job": RESULT}) == []
 
 
-def test_a_key_that_is_not_kept_is_found() -> None:
+def test_a_read_of_a_key_that_is_not_kept_is_found() -> None:
     steps = "steps: [{id: x, action: get-job, keep: [count]}, {id: y, set: {v: '{{ steps.x.progress }}'}}]"
-    assert found(steps, results={"get-job": RESULT}) == [
+    assert findings_of(steps, results={"get-job": RESULT}) == [
         ("error", "/steps/1/set/v", "step 'x' does not keep 'progress' of its result")
     ]
 
 
-def test_a_check_that_refuses_too_late_is_found() -> None:
+def test_a_check_that_refuses_after_a_change_is_found() -> None:
     steps = "steps: [{id: x, action: make-job}, {id: y, check: true, otherwise: no}]"
-    assert found(steps, effects={"make-job": "write"}) == [
+    assert findings_of(steps, effects={"make-job": "write"}) == [
         (
             "warning",
             "/steps/1",
@@ -295,7 +295,7 @@ def test_a_check_that_refuses_too_late_is_found() -> None:
     ]
 
 
-def test_findings_name_the_line(purge: Playbook) -> None:
+def test_findings_have_a_line_number(purge: Playbook) -> None:
     findings = check(purge, {})
     assert (findings[0].pointer, findings[0].line) == ("/steps/1/action", 20)
     assert findings[0].problem() == {
@@ -304,7 +304,7 @@ def test_findings_name_the_line(purge: Playbook) -> None:
     }
 
 
-def test_a_playbook_that_does_not_load_has_findings_too(tmp_path: Path) -> None:
+def test_an_invalid_playbook_has_findings(tmp_path: Path) -> None:
     assert check_source("a: 1\na: 2", {}) == [Finding("error", "/a", "duplicate key 'a'; the first is on line 1", 2)]
     assert check_source("", {}) == [Finding("error", "", "must be a map of keys and values")]
     path = tmp_path / "good.yaml"

@@ -1,4 +1,4 @@
-"""The engine is pure: it answers the same twice, changes nothing it is given, and refuses states it did not write."""
+"""The engine is pure: it is deterministic, changes no argument, and refuses states it did not write."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ def one_step(step: str, **more: str) -> Playbook:
 def drive(
     playbook: Playbook, state: dict[str, Any], answer: Callable[[str, dict[str, Any]], Any]
 ) -> tuple[Finished, list[dict[str, Any]]]:
-    """Drive a state to its end over JSON, checking at every command that the engine is pure."""
+    """Drive a run to its end through JSON and check at every command that the engine is pure."""
     states = [state]
     for seconds in range(10_000):
-        kept = copy.deepcopy(state)
+        original = copy.deepcopy(state)
         state = json.loads(json.dumps(state, allow_nan=False))
-        assert state == kept
+        assert state == original
         command = next_command(playbook, state)
         assert next_command(playbook, state) == command
         if isinstance(command, Finished):
-            assert state == kept
+            assert state == original
             return command, states
         event: Event = Slept()
         if isinstance(command, RunAction):
@@ -66,7 +66,7 @@ def drive(
         moment = NOW + timedelta(seconds=seconds)
         after = advance(playbook, state, event, now=moment)
         assert advance(playbook, state, event, now=moment) == after
-        assert state == kept
+        assert state == original
         state = after
         states.append(state)
     raise AssertionError("the run does not end")
@@ -79,13 +79,13 @@ def test_a_state_is_plain_json_at_every_command(purge: Playbook, alert: dict[str
     assert len(states) == 8
 
 
-def test_a_kept_result_is_all_that_the_state_holds(purge: Playbook, alert: dict[str, Any], remote: Build) -> None:
+def test_the_state_holds_only_the_kept_part_of_a_result(purge: Playbook, alert: dict[str, Any], remote: Build) -> None:
     state = begin(purge, {"alert": alert}, run_id="r", now=NOW, directory="/d")
     _, states = drive(purge, state, remote())
     assert states[-1]["steps"]["find"]["result"] == {"count": 3}
 
 
-hostile = st.one_of(
+hostile_text = st.one_of(
     st.text(),
     st.sampled_from(
         [
@@ -105,15 +105,15 @@ hostile = st.one_of(
         ]
     ),
 )
-documents = st.recursive(
+json_values = st.recursive(
     st.one_of(
         st.none(),
         st.booleans(),
         st.integers(-(2**70), 2**70),
         st.floats(allow_nan=False, allow_infinity=False),
-        hostile,
+        hostile_text,
     ),
-    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(hostile, inner, max_size=3)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(hostile_text, inner, max_size=3)),
     max_leaves=8,
 )
 
@@ -134,11 +134,11 @@ outputs: {value: "{{ steps.second.value }}", mixed: "{{ steps.second.mixed }}", 
 
 
 @settings(deadline=None)
-@given(data=documents, text=hostile)
-def test_data_that_looks_like_a_template_or_a_literal_is_never_read_as_one(data: Any, text: str) -> None:
+@given(data=json_values, text=hostile_text)
+def test_data_is_never_read_as_a_template_or_a_literal(data: Any, text: str) -> None:
     playbook = load(ECHO)
     state = begin(playbook, {"data": data, "text": text}, run_id="r", now=NOW, directory="/d")
-    # Half of a surrogate pair is carried as U+FFFD.
+    # A lone surrogate becomes U+FFFD.
     data, text = replace_surrogates_in(data), replace_surrogates_in(text)
     calls: list[dict[str, Any]] = []
 
@@ -155,8 +155,10 @@ def test_data_that_looks_like_a_template_or_a_literal_is_never_read_as_one(data:
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(result=st.dictionaries(st.sampled_from(["count", "job_id", "done", "progress", "next_poll_seconds"]), documents))
-def test_any_result_leads_to_an_end_and_never_to_another_exception(
+@given(
+    result=st.dictionaries(st.sampled_from(["count", "job_id", "done", "progress", "next_poll_seconds"]), json_values)
+)
+def test_any_result_of_an_action_leads_to_an_end(
     purge: Playbook, alert: dict[str, Any], result: dict[str, Any]
 ) -> None:
     state = begin(purge, {"alert": alert}, run_id="r", now=NOW, directory="/d")
@@ -167,7 +169,7 @@ def test_any_result_leads_to_an_end_and_never_to_another_exception(
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_a_damaged_state_is_refused_or_led_to_an_end(
+def test_a_damaged_state_is_refused_or_runs_to_an_end(
     purge: Playbook, alert: dict[str, Any], remote: Build, data: st.DataObject
 ) -> None:
     state = begin(purge, {"alert": alert}, run_id="r", now=NOW, directory="/d")
@@ -177,7 +179,7 @@ def test_a_damaged_state_is_refused_or_led_to_an_end(
     if data.draw(st.booleans()):
         del damaged[key]
     else:
-        damaged[key] = data.draw(documents)
+        damaged[key] = data.draw(json_values)
     try:
         drive(purge, damaged, remote())
     except StateRefused as error:
@@ -185,7 +187,7 @@ def test_a_damaged_state_is_refused_or_led_to_an_end(
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"state": 2}, "damaged, or of another version"),
         ({"extra": 1}, "damaged, or of another version"),
@@ -204,15 +206,15 @@ def test_a_damaged_state_is_refused_or_led_to_an_end(
         ),
     ],
 )
-def test_a_state_that_contradicts_itself_is_refused(
-    purge: Playbook, alert: dict[str, Any], change: dict[str, Any], said: str
+def test_an_inconsistent_state_is_refused(
+    purge: Playbook, alert: dict[str, Any], change: dict[str, Any], message: str
 ) -> None:
     state = begin(purge, {"alert": alert}, run_id="r", now=NOW, directory="/d")
-    with pytest.raises(StateRefused, match=said):
+    with pytest.raises(StateRefused, match=message):
         next_command(purge, {**state, **change})
 
 
-def test_a_state_of_another_version_of_the_playbook_is_refused(
+def test_a_state_of_another_playbook_version_is_refused(
     purge: Playbook, purge_text: str, alert: dict[str, Any]
 ) -> None:
     state = begin(purge, {"alert": alert}, run_id="r", now=NOW, directory="/d")
@@ -221,7 +223,7 @@ def test_a_state_of_another_version_of_the_playbook_is_refused(
         next_command(other, state)
 
 
-def test_comments_and_the_order_of_keys_make_no_other_version(
+def test_comments_and_key_order_do_not_change_the_playbook_version(
     purge: Playbook, purge_text: str, alert: dict[str, Any]
 ) -> None:
     state = begin(purge, {"alert": alert}, run_id="r", now=NOW, directory="/d")
@@ -230,20 +232,20 @@ def test_comments_and_the_order_of_keys_make_no_other_version(
 
 
 @pytest.mark.parametrize("event", [Slept(), "something else"])
-def test_an_event_that_is_not_waited_for_is_refused(purge: Playbook, alert: dict[str, Any], event: Any) -> None:
+def test_an_unexpected_event_is_refused(purge: Playbook, alert: dict[str, Any], event: Any) -> None:
     state = begin(purge, {"alert": alert}, run_id="r", now=NOW, directory="/d")
     with pytest.raises(StateRefused, match="expected the result of an action, received"):
         advance(purge, state, event, now=NOW)
 
 
-def test_an_ended_run_takes_no_event() -> None:
+def test_an_ended_run_accepts_no_event() -> None:
     playbook = one_step("{id: a, finish: true, message: done}")
     state = begin(playbook, {}, run_id="r", now=NOW, directory="/d")
     with pytest.raises(StateRefused, match="expected no event, received ActionSucceeded"):
         advance(playbook, state, ActionSucceeded({}), now=NOW)
 
 
-def test_an_expression_that_meets_data_it_cannot_handle_names_its_place_and_what_had_run() -> None:
+def test_a_failed_expression_names_its_place_and_the_earlier_steps() -> None:
     playbook = load(
         "playbook: 1\nid: p\ntitle: t\ninputs: {a: {type: object, description: d}}\nsteps:\n"
         "  - {id: one, action: x}\n"
@@ -263,27 +265,27 @@ def test_an_expression_that_meets_data_it_cannot_handle_names_its_place_and_what
 
 
 @pytest.mark.parametrize(
-    ("first", "why"),
+    ("first", "reason"),
     [
         ("{id: a, when: false, action: x}", "it was skipped, because its condition `when` is false"),
         ("{id: a, action: x, on_error: [{type: '*', do: continue}]}", "it failed"),
         ("{id: a, check: true, otherwise: no}", "only action and set steps have results"),
     ],
 )
-def test_reading_a_step_without_a_result_is_an_error_that_says_why(first: str, why: str) -> None:
+def test_reading_a_step_without_a_result_is_an_error_with_a_reason(first: str, reason: str) -> None:
     playbook = one_step(f"{first}, {{id: b, set: {{v: '{{{{ steps.a.x }}}}'}}}}")
     state = begin(playbook, {}, run_id="r", now=NOW, directory="/d")
 
-    def fails(action: str, params: dict[str, Any]) -> Any:
+    def raise_rate_limited(action: str, params: dict[str, Any]) -> Any:
         raise RateLimited("no")
 
-    finished, _ = drive(playbook, state, fails)
+    finished, _ = drive(playbook, state, raise_rate_limited)
     assert finished.error is not None
-    assert f"step 'a' has no result: {why}" in finished.error["message"]
+    assert f"step 'a' has no result: {reason}" in finished.error["message"]
 
 
 @pytest.mark.parametrize("guard", ["'a' in steps", "steps.a is defined"])
-def test_a_guard_keeps_a_step_from_reading_what_is_not_there(guard: str) -> None:
+def test_a_guard_prevents_reading_a_missing_result(guard: str) -> None:
     playbook = one_step(
         f"{{id: a, when: false, action: x}}, {{id: b, set: {{v: \"{{{{ steps.a.x if {guard} else 'none' }}}}\"}}}}",
         outputs='{v: "{{ steps.b.v }}"}',
@@ -294,7 +296,7 @@ def test_a_guard_keeps_a_step_from_reading_what_is_not_there(guard: str) -> None
     assert finished.outputs == {"v": "none"}
 
 
-def test_an_output_that_cannot_be_known_at_the_regular_end_is_an_error() -> None:
+def test_an_output_without_a_value_at_the_end_is_an_error() -> None:
     playbook = one_step("{id: a, when: false, action: x}", outputs='{v: "{{ steps.a.x }}"}')
     state = begin(playbook, {}, run_id="r", now=NOW, directory="/d")
     finished = next_command(playbook, state)
@@ -302,20 +304,20 @@ def test_an_output_that_cannot_be_known_at_the_regular_end_is_an_error() -> None
     assert (finished.status, finished.outputs) == ("failed", {"v": None})
 
 
-def test_the_errors_of_steps_that_were_gone_over_can_be_read() -> None:
+def test_the_errors_of_continued_steps_can_be_read() -> None:
     playbook = one_step(
         "{id: a, action: x, on_error: [{type: [NotFound, RateLimited], do: continue}]}",
         outputs='{v: "{{ errors.a.type }}"}',
     )
     state = begin(playbook, {}, run_id="r", now=NOW, directory="/d")
 
-    def fails(action: str, params: dict[str, Any]) -> Any:
+    def raise_rate_limited(action: str, params: dict[str, Any]) -> Any:
         raise RateLimited("no")
 
-    assert drive(playbook, state, fails)[0].outputs == {"v": "RateLimited"}
+    assert drive(playbook, state, raise_rate_limited)[0].outputs == {"v": "RateLimited"}
 
 
-def test_the_first_handler_that_fits_decides() -> None:
+def test_the_first_matching_handler_is_used() -> None:
     playbook = one_step(
         "{id: a, action: x, on_error: ["
         "{type: NotFound, do: continue}, "
@@ -332,7 +334,7 @@ def test_the_first_handler_that_fits_decides() -> None:
     assert finished.status == "failed"
 
 
-def test_a_sleep_that_is_no_number_of_seconds_fails_the_run() -> None:
+def test_an_invalid_sleep_fails_the_run() -> None:
     for value in ("-1", "86401", "'soon'", "none", "true"):
         step = f'{{id: a, action: x, repeat: {{until: false, sleep: "{{{{ {value} }}}}", limit: 3}}}}'
         playbook = one_step(step)
@@ -342,7 +344,7 @@ def test_a_sleep_that_is_no_number_of_seconds_fails_the_run() -> None:
         assert "must be a number of seconds from 0 to 86400" in finished.error["message"]
 
 
-def test_the_commands_of_a_run_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_commands_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(walk, "MAX_COMMANDS", 7)
     playbook = one_step(
         "{id: a, action: x, repeat: {until: false, sleep: 1, limit: 5000}, on_error: [{type: '*', do: continue}]}"
@@ -353,14 +355,14 @@ def test_the_commands_of_a_run_are_bounded(monkeypatch: pytest.MonkeyPatch) -> N
     assert (finished.error["type"], finished.exit_code, len(states)) == ("RepeatLimitReached", 6, 8)
 
 
-def test_a_playbook_whose_expressions_do_not_compile_is_not_begun() -> None:
+def test_a_playbook_with_invalid_expressions_does_not_start() -> None:
     playbook = one_step("{id: a, action: x, with: {v: '{{ inpts.x }}', w: '{{ 1 | nope }}'}}")
     with pytest.raises(PlaybookInvalid) as caught:
         begin(playbook, {}, run_id="r", now=NOW, directory="/d")
     assert [p["pointer"] for p in caught.value.problems] == ["/steps/0/with/v", "/steps/0/with/w"]
 
 
-def test_every_problem_of_the_inputs_has_its_pointer(purge: Playbook) -> None:
+def test_every_problem_of_the_inputs_has_a_pointer(purge: Playbook) -> None:
     with pytest.raises(ParameterError) as caught:
         begin(purge, {"alert": {"From": 3}, "destinatio": 1, "max_messages": True}, run_id="r", now=NOW, directory="/d")
     assert {p["pointer"]: p["message"] for p in caught.value.problems} == {
@@ -372,6 +374,6 @@ def test_every_problem_of_the_inputs_has_its_pointer(purge: Playbook) -> None:
     }
 
 
-def test_a_time_without_a_zone_is_a_defect_of_the_driver(purge: Playbook, alert: dict[str, Any]) -> None:
+def test_a_time_without_a_zone_is_a_value_error(purge: Playbook, alert: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="no time zone"):
         begin(purge, {"alert": alert}, run_id="r", now=datetime(2026, 1, 1), directory="/d")  # noqa: DTZ001 -- the point

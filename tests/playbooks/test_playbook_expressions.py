@@ -1,4 +1,4 @@
-"""Expressions read data with its types, teach their authors, and reach nothing else."""
+"""Expressions keep the types of data, have helpful errors, and reach nothing outside their data."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def value(source: str, **inputs: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("source", "gives"),
+    ("source", "expected"),
     [
         ("{{ inputs.n }}", 3),
         ("{{ inputs.n }}\n", 3),
@@ -55,7 +55,7 @@ def value(source: str, **inputs: Any) -> Any:
         ("{{ inputs.at | shift(days=-7, hours=1, minutes=2) }}", "2026-11-13T16:34:35Z"),
     ],
 )
-def test_an_expression_gives_data_with_its_type(source: str, gives: Any) -> None:
+def test_an_expression_keeps_the_type_of_its_data(source: str, expected: Any) -> None:
     data = {
         "n": 3,
         "s": "123",
@@ -67,11 +67,11 @@ def test_an_expression_gives_data_with_its_type(source: str, gives: Any) -> None
         "rows": [{"a": 1}, {"a": 1}, {"a": 2}],
     }
     found = value(source, **data)
-    assert (found, type(found)) == (gives, type(gives))
+    assert (found, type(found)) == (expected, type(expected))
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "message"),
     [
         ("{{ ().__class__.__mro__ }}", "'__mro__' is not allowed"),
         ("{{ inputs['x'].__class__ }}", "'__class__' is not allowed"),
@@ -100,14 +100,14 @@ def test_an_expression_gives_data_with_its_type(source: str, gives: Any) -> None
         ("{{ '" + "a" * 20_000 + "' }}", "longer than 20000 characters"),
     ],
 )
-def test_a_forbidden_expression_is_refused_when_the_playbook_is_loaded(source: str, said: str) -> None:
+def test_a_forbidden_expression_is_refused_at_load(source: str, message: str) -> None:
     with pytest.raises(TemplateInvalid) as caught:
         compile_template(source, NAMES)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "message"),
     [
         ("{{ inputs.Fron }}", "there is no key 'Fron'; did you mean 'From'?"),
         ("{{ inputs.x.y }}", "there is no key 'x'"),
@@ -146,20 +146,20 @@ def test_a_forbidden_expression_is_refused_when_the_playbook_is_loaded(source: s
         ("{{ '2026-11-20T15:32:35Z' | shift(days='1') }}", "unsupported type"),
     ],
 )
-def test_unsuitable_data_is_an_error_with_a_reason(source: str, said: str) -> None:
+def test_unsuitable_data_is_an_error_with_a_reason_in_its_message(source: str, message: str) -> None:
     data = {"From": "a@b.example", "none": None, "list": [1], "big": 2**600, "long": "a" * 600_000}
     with pytest.raises(EvaluationFailed) as caught:
         value(source, **data)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("timestamp", [1763652755, 1763652755000, 1763652755000000, 1763652755000000000, "1763652755"])
-def test_an_instant_is_read_from_every_way_logpush_writes_one(timestamp: Any) -> None:
+def test_an_instant_is_read_from_every_logpush_format(timestamp: Any) -> None:
     assert instant(timestamp) == "2025-11-20T15:32:35Z"
 
 
 @pytest.mark.parametrize(
-    ("text", "gives"),
+    ("text", "expected"),
     [
         ("2026-11-20T15:32:35Z", "2026-11-20T15:32:35Z"),
         ("2026-11-20t16:32:35+01:00", "2026-11-20T15:32:35Z"),
@@ -168,8 +168,8 @@ def test_an_instant_is_read_from_every_way_logpush_writes_one(timestamp: Any) ->
         ("2026-11-20T15:32:30.000Z", "2026-11-20T15:32:30Z"),
     ],
 )
-def test_an_instant_is_written_in_utc(text: str, gives: str) -> None:
-    assert instant(text) == gives
+def test_an_instant_is_written_in_utc(text: str, expected: str) -> None:
+    assert instant(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -177,18 +177,18 @@ def test_an_instant_is_written_in_utc(text: str, gives: str) -> None:
     ["", "a", "@b.example", "a@", "a@b", "a@b..example", "a@-b.example", "a b@c.example", "x@a@b.example",
      "a@[10.0.0.1]", "a@b.exam ple", "a@b.example/x"],
 )  # fmt: skip
-def test_what_is_no_address_has_no_domain(text: str) -> None:
+def test_a_text_that_is_not_an_address_has_no_domain(text: str) -> None:
     with pytest.raises(EvaluationFailed, match="is not an email address"):
         value("{{ inputs.a | domain }}", a=text)
 
 
-def test_two_addresses_have_no_one_domain() -> None:
+def test_two_addresses_have_no_single_domain() -> None:
     with pytest.raises(EvaluationFailed, match="names 2 addresses, not one"):
         value("{{ inputs.a | domain }}", a="a@b.example, c@d.example")
 
 
 @pytest.mark.parametrize(
-    ("text", "gives"),
+    ("text", "expected"),
     [
         ("Bill@Shop.Example", "shop.example"),
         ('"a@b c"@d.example', "d.example"),
@@ -196,17 +196,17 @@ def test_two_addresses_have_no_one_domain() -> None:
         ("Bill <Bill@Shop.Example>", "shop.example"),
     ],
 )
-def test_the_domain_of_an_address_is_in_lower_case(text: str, gives: str) -> None:
-    assert value("{{ inputs.a | domain }}", a=text) == gives
+def test_the_domain_of_an_address_is_in_lower_case(text: str, expected: str) -> None:
+    assert value("{{ inputs.a | domain }}", a=text) == expected
 
 
 @pytest.mark.parametrize(("number", "text"), [(1, "1 message was"), (1200, "1,200 messages were")])
-def test_a_number_has_its_unit_in_singular_or_plural(number: int, text: str) -> None:
+def test_counted_writes_the_unit_in_singular_or_plural(number: int, text: str) -> None:
     assert value("{{ inputs.n | counted('message was', 'messages were') }}", n=number) == text
 
 
 @given(st.text())
-def test_a_file_name_is_safe_whatever_the_text(text: str) -> None:
+def test_a_file_name_is_safe_for_any_text(text: str) -> None:
     name = file_name(text)
     assert 0 < len(name) <= 80
     assert name.isascii()
@@ -218,14 +218,16 @@ def test_a_file_name_is_safe_whatever_the_text(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["../../etc/passwd", "CON", "nul.txt", ".hidden", "-rf", "", "a" * 300, "a\x00b", "x."]
 )
-def test_a_file_name_that_had_to_be_changed_is_marked(text: str) -> None:
+def test_a_changed_file_name_has_a_hash_suffix(text: str) -> None:
     assert file_name(text) != text
     assert file_name(text)[-9] == "-"
 
 
-NEED_MORE = {"counted", "related", "has_criteria"}
-EACH_FILTER = [compile_template(f"{{{{ inputs.v | {name} }}}}", NAMES) for name in FILTERS if name not in NEED_MORE]
-EACH_FILTER += [
+FILTERS_WITH_ARGUMENTS = {"counted", "related", "has_criteria"}
+FILTER_TEMPLATES = [
+    compile_template(f"{{{{ inputs.v | {name} }}}}", NAMES) for name in FILTERS if name not in FILTERS_WITH_ARGUMENTS
+]
+FILTER_TEMPLATES += [
     compile_template(f"{{{{ inputs.v | {call} }}}}", NAMES)
     for call in (
         "counted(inputs.v)",
@@ -237,8 +239,8 @@ EACH_FILTER += [
 
 @settings(deadline=None)
 @given(st.recursive(st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text()), st.lists, max_leaves=4))
-def test_no_filter_raises_anything_but_its_typed_error(data: Any) -> None:
-    for template in EACH_FILTER:
+def test_a_filter_raises_only_evaluation_failed(data: Any) -> None:
+    for template in FILTER_TEMPLATES:
         try:
             found = template.evaluate({"inputs": {"v": data}, "steps": Results({}, {})})
         except EvaluationFailed:

@@ -1,4 +1,4 @@
-"""Playbooks load from YAML without its traps, and what is wrong is said with place and line."""
+"""Playbooks load from a safe subset of YAML; problems are reported with pointer and line."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def problems(text: str) -> dict[str, str]:
         ),
     ],
 )
-def test_a_problem_has_a_place_and_a_line(text: str, pointer: str, message: str) -> None:
+def test_a_problem_has_a_pointer_and_a_line(text: str, pointer: str, message: str) -> None:
     found = problems(text)
     assert pointer in found
     assert found[pointer].startswith(message)
@@ -135,12 +135,12 @@ def test_all_problems_are_reported_at_once() -> None:
     assert set(found) == {"/id", "/title", "/steps/0", "/steps/1/whit", "/foo"}
 
 
-def test_a_bomb_of_aliases_is_refused_before_it_grows() -> None:
+def test_an_alias_bomb_is_refused() -> None:
     bomb = "a: &a [x, x]\n" + "".join(f"{b}: &{b} [*{a}, *{a}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True))
     assert "anchors" in problems(bomb)["/a"]
 
 
-def test_only_the_scalars_of_json_are_not_text() -> None:
+def test_only_json_scalars_are_not_text() -> None:
     values = "[no, on, 12:30, 0777, 0x1F, 1_000, 2026-11-20, 1e3, .inf, ~, null, true, -1, 1.5, 1.5e3, '1', '']"
     playbook = load(HEAD + f"steps: [{{id: x, set: {{v: {values}, w: }}}}]")
     step: Any = playbook.steps[0]
@@ -150,22 +150,22 @@ def test_only_the_scalars_of_json_are_not_text() -> None:
 
 @settings(deadline=None)
 @given(st.text(alphabet="abc:-[]{}&*!#?|>'\"%@`\n\t 01,\\ é\x00\ud800"))
-def test_any_text_is_a_playbook_or_a_list_of_problems(text: str) -> None:
+def test_any_text_without_a_playbook_gives_problems(text: str) -> None:
     assert problems(text)
 
 
-def test_a_playbook_survives_the_way_through_its_own_document(purge: Playbook) -> None:
+def test_a_playbook_round_trips_through_its_document(purge: Playbook) -> None:
     again = from_document(json.loads(json.dumps(purge.document())))
     assert again == purge
     assert again.sha256 == purge.sha256
     assert hash(again) == hash(purge)
 
 
-def test_the_schema_on_disk_is_the_one_of_the_models() -> None:
+def test_the_schema_file_matches_the_models() -> None:
     assert SCHEMA_PATH.read_text(encoding="utf-8") == schema_text(), "run: python -m playbooks.language.format"
 
 
-def test_the_schema_takes_a_good_playbook_and_refuses_a_misspelt_one(purge_text: str) -> None:
+def test_the_schema_accepts_a_good_playbook_and_refuses_a_misspelled_key(purge_text: str) -> None:
     validator = jsonschema.Draft202012Validator(schema_document())
     validator.check_schema(schema_document())
     document = yaml.safe_load(purge_text)
@@ -196,21 +196,21 @@ def test_the_library_finds_playbooks_by_id_and_by_path(tmp_path: Path, purge_tex
         library.find("../purge", tmp_path)
 
 
-def test_every_shipped_playbook_loads_under_its_file_name() -> None:
+def test_every_shipped_playbook_is_found_by_its_id() -> None:
     for playbook in library.available():
         assert library.find(playbook.id) == playbook
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "gives"),
+    ("name", "text", "expected"),
     [("destination", "Trash", "Trash"), ("max_messages", "5", 5), ("alert", '{"From": "x"}', {"From": "x"})],
 )
-def test_a_setting_is_read_by_the_type_of_its_input(purge: Playbook, name: str, text: str, gives: Any) -> None:
-    assert from_text(purge, name, text) == gives
+def test_a_setting_is_parsed_by_the_type_of_its_input(purge: Playbook, name: str, text: str, expected: Any) -> None:
+    assert from_text(purge, name, text) == expected
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "message"),
     [
         ("max_messages", "many", "must be JSON of type integer"),
         ("max_messages", "NaN", "must be JSON of type integer"),
@@ -218,6 +218,6 @@ def test_a_setting_is_read_by_the_type_of_its_input(purge: Playbook, name: str, 
         ("destinatoin", "x", "did you mean 'destination'"),
     ],
 )
-def test_an_invalid_setting_is_reported(purge: Playbook, name: str, text: str, said: str) -> None:
-    with pytest.raises(ParameterError, match=said):
+def test_an_invalid_setting_is_reported(purge: Playbook, name: str, text: str, message: str) -> None:
+    with pytest.raises(ParameterError, match=message):
         from_text(purge, name, text)

@@ -1,4 +1,4 @@
-"""The filters that tell our own side from an outsider, and clean mail from harmful."""
+"""The filters that distinguish own domains from others, and clean mail from harmful mail."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from playbooks.language.mail_filters import (
 
 
 @pytest.mark.parametrize(
-    ("text", "gives"),
+    ("text", "expected"),
     [
         (" Dana@Corp.example. ", "dana@corp.example"),
         ("Dana Lee <Dana@Corp.example>", "dana@corp.example"),
-        # As the service spells it, for it is searched for.
+        # The spelling of the service is kept, because the address is searched for.
         ("Dana@BÜCHER.example", "dana@bücher.example"),
     ],
 )
-def test_an_address_is_given_without_its_name(text: str, gives: str) -> None:
-    assert address(text) == gives
-    assert domain(text) == domain(gives)
+def test_an_address_is_returned_without_its_display_name(text: str, expected: str) -> None:
+    assert address(text) == expected
+    assert domain(text) == domain(expected)
 
 
 @pytest.mark.parametrize(
     "name",
     ["corp.example", "CORP.example", "mail.corp.example", "a.b.corp.example", "corp.example.", "co\u200brp.example"],
 )
-def test_a_domain_is_related_to_itself_and_to_what_lies_below(name: str) -> None:
+def test_a_domain_is_related_to_itself_and_its_subdomains(name: str) -> None:
     assert related(name, ["other.example", "corp.example"])
 
 
-def test_a_domain_above_ours_is_related_too() -> None:
+def test_a_parent_domain_is_related() -> None:
     assert related("corp.example", ["mail.corp.example"])
 
 
@@ -48,7 +48,7 @@ def test_international_domains_are_related_in_either_spelling() -> None:
 
 
 @pytest.mark.parametrize("name", ["notcorp.example", "corp.example.evil.test", "example.test", "corp-example.test"])
-def test_a_domain_that_only_looks_alike_is_not_related(name: str) -> None:
+def test_a_similar_domain_is_not_related(name: str) -> None:
     assert not related(name, ["corp.example"])
 
 
@@ -83,5 +83,5 @@ def test_a_value_that_is_not_a_breakdown_is_an_error(counts: Any) -> None:
             read(counts)
 
 
-def test_a_breakdown_is_written_with_the_largest_first() -> None:
+def test_a_breakdown_is_sorted_by_count() -> None:
     assert breakdown({"MALICIOUS": 1, "NONE": 25}) == "25 NONE, 1 MALICIOUS"

@@ -1,4 +1,4 @@
-"""The local driver runs a playbook to every kind of end, and its journal survives whatever kills it."""
+"""The local driver runs a playbook to every kind of end, and its journal survives a kill at any point."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ class Log(Observer):
 
 
 class Killed(BaseException):
-    """What no driver catches."""
+    """An exception that no driver catches."""
 
 
 @pytest.fixture
-def go(purge: Playbook, alert: dict[str, Any], clock: Clock, tmp_path: Path) -> Callable[..., Outcome]:
-    def start(run_action: Any, observer: Observer | None = None, **inputs: Any) -> Outcome:
+def run_purge(purge: Playbook, alert: dict[str, Any], clock: Clock, tmp_path: Path) -> Callable[..., Outcome]:
+    def run_it(run_action: Any, observer: Observer | None = None, **inputs: Any) -> Outcome:
         return run(
             purge,
             {"alert": alert, **inputs},
@@ -74,12 +74,12 @@ def go(purge: Playbook, alert: dict[str, Any], clock: Clock, tmp_path: Path) -> 
             observer=observer,
         )
 
-    return start
+    return run_it
 
 
-def test_a_run_goes_through_every_step_in_order(go: Build, remote: Build, clock: Any, tmp_path: Path) -> None:
-    side, log = remote(), Log()
-    outcome = go(side, log)
+def test_a_run_executes_every_step_in_order(run_purge: Build, remote: Build, clock: Any, tmp_path: Path) -> None:
+    actions, log = remote(), Log()
+    outcome = run_purge(actions, log)
     assert (outcome.status, outcome.exit_code, outcome.error) == ("completed", 0, None)
     assert outcome.outputs == {"discovered": 3, "rows": 3, "subject": "Overdue {{ 7*7 }}"}
     assert log.lines == [
@@ -102,7 +102,7 @@ def test_a_run_goes_through_every_step_in_order(go: Build, remote: Build, clock:
         "finished completed",
     ]
     assert clock.slept == [5]
-    assert side.of("search-messages") == [
+    assert actions.of("search-messages") == [
         {
             "search_params": {
                 "sender": "billing@shop.example",
@@ -113,144 +113,144 @@ def test_a_run_goes_through_every_step_in_order(go: Build, remote: Build, clock:
             "limit": 101,
         }
     ]
-    assert [params.get("resume") for params in side.of("wait-for-job")] == [None, {"n": 1}, {"n": 2}]
-    assert "resume" not in side.of("wait-for-job")[0]
-    assert side.of("export-job-messages")[0]["destination"].startswith(f"{tmp_path}/run/A_1_2-")
+    assert [params.get("resume") for params in actions.of("wait-for-job")] == [None, {"n": 1}, {"n": 2}]
+    assert "resume" not in actions.of("wait-for-job")[0]
+    assert actions.of("export-job-messages")[0]["destination"].startswith(f"{tmp_path}/run/A_1_2-")
     assert json.dumps(outcome.document())
 
 
-def test_a_check_refuses_before_anything_is_changed(go: Build, remote: Build) -> None:
-    side = remote()
-    outcome = go(side, max_messages=2)
+def test_a_check_refuses_before_anything_is_changed(run_purge: Build, remote: Build) -> None:
+    actions = remote()
+    outcome = run_purge(actions, max_messages=2)
     assert (outcome.status, outcome.exit_code) == ("refused", 3)
     assert outcome.message == "The search finds 3 messages, more than 2."
     assert outcome.error["type"] == "CheckRefused"
     assert outcome.error["applied"] == "no"
-    assert side.of("create-move-job") == []
+    assert actions.of("create-move-job") == []
     assert outcome.outputs == {"discovered": None, "rows": None, "subject": "Overdue {{ 7*7 }}"}
 
 
-def test_a_finish_step_ends_the_run_early_and_well(go: Build, remote: Build) -> None:
-    outcome = go(remote(search_messages=[{"count": 0}]))
+def test_a_finish_step_ends_the_run_as_completed(run_purge: Build, remote: Build) -> None:
+    outcome = run_purge(remote(search_messages=[{"count": 0}]))
     assert (outcome.status, outcome.exit_code) == ("completed", 0)
     assert outcome.message == "billing@shop.example left nothing."
     assert outcome.outputs["discovered"] is None
 
 
-def test_a_closing_check_makes_the_run_incomplete_with_its_outputs(go: Build, remote: Build) -> None:
+def test_a_final_check_makes_the_run_incomplete_with_outputs(run_purge: Build, remote: Build) -> None:
     done = {"done": True, "progress": {"discovered": 3, "failed": 1}}
-    outcome = go(remote(wait_for_job=[done]))
+    outcome = run_purge(remote(wait_for_job=[done]))
     assert (outcome.status, outcome.exit_code, outcome.message) == ("incomplete", 8, "1 messages were not moved.")
     assert outcome.outputs["discovered"] == 3
 
 
-def test_a_failed_action_fails_the_run_with_its_error_and_exit_code(go: Build, remote: Build) -> None:
-    outcome = go(remote(create_move_job=[OutcomeUnknown("lost")]))
+def test_a_failed_action_fails_the_run_with_its_error_and_exit_code(run_purge: Build, remote: Build) -> None:
+    outcome = run_purge(remote(create_move_job=[OutcomeUnknown("lost")]))
     assert (outcome.status, outcome.exit_code) == ("failed", 7)
     assert outcome.error["type"] == "OutcomeUnknown"
     assert outcome.error["applied"] == "unknown"
 
 
-def test_a_handler_retries_after_the_time_the_error_names(go: Build, remote: Build, clock: Any) -> None:
-    limited = [RateLimited("slow down", retry_after_seconds=77), RateLimited("slow down"), {"job_id": "job-1"}]
-    side = remote(create_move_job=limited)
-    outcome = go(side)
+def test_a_handler_retries_after_the_retry_after_of_the_error(run_purge: Build, remote: Build, clock: Any) -> None:
+    answers = [RateLimited("slow down", retry_after_seconds=77), RateLimited("slow down"), {"job_id": "job-1"}]
+    actions = remote(create_move_job=answers)
+    outcome = run_purge(actions)
     assert outcome.status == "completed"
     assert clock.slept[:2] == [77, 30]
-    assert len({json.dumps(params) for params in side.of("create-move-job")}) == 1
+    assert len({json.dumps(params) for params in actions.of("create-move-job")}) == 1
 
 
-def test_retries_end(go: Build, remote: Build) -> None:
-    side = remote(create_move_job=[RateLimited("slow down")])
-    outcome = go(side)
+def test_the_number_of_retries_is_limited(run_purge: Build, remote: Build) -> None:
+    actions = remote(create_move_job=[RateLimited("slow down")])
+    outcome = run_purge(actions)
     assert (outcome.status, outcome.exit_code) == ("failed", 6)
-    assert len(side.of("create-move-job")) == 3
+    assert len(actions.of("create-move-job")) == 3
 
 
-def test_a_failed_step_may_be_gone_over(go: Build, remote: Build) -> None:
-    outcome = go(remote(export_job_messages=[NotFound("gone")]))
+def test_a_run_can_continue_after_a_failed_step(run_purge: Build, remote: Build) -> None:
+    outcome = run_purge(remote(export_job_messages=[NotFound("gone")]))
     assert outcome.status == "completed"
     assert outcome.outputs["rows"] is None
     assert outcome.steps["rows"]["error"]["type"] == "NotFound"
 
 
-def test_a_step_that_is_never_done_fails_at_its_limit(go: Build, remote: Build) -> None:
-    side = remote(wait_for_job=[{"done": False, "next_poll_seconds": 1, "resume": None}])
-    outcome = go(side)
+def test_a_repeated_step_fails_at_its_limit(run_purge: Build, remote: Build) -> None:
+    actions = remote(wait_for_job=[{"done": False, "next_poll_seconds": 1, "resume": None}])
+    outcome = run_purge(actions)
     assert (outcome.status, outcome.exit_code, outcome.error["type"]) == ("failed", 6, "RepeatLimitReached")
-    assert len(side.of("wait-for-job")) == 5
+    assert len(actions.of("wait-for-job")) == 5
 
 
 @pytest.mark.parametrize("bad", [{"count": float("nan")}, {1: 2}, {"x": object()}, ["list"], None])
-def test_a_result_that_is_not_a_json_object_is_a_defect_of_the_action(go: Build, bad: Any) -> None:
-    outcome = go(lambda *_: bad)
+def test_a_result_that_is_not_a_json_object_is_an_internal_error(run_purge: Build, bad: Any) -> None:
+    outcome = run_purge(lambda *_: bad)
     assert (outcome.status, outcome.exit_code, outcome.error["type"]) == ("failed", 1, "InternalError")
 
 
-def test_the_journal_is_for_its_owner_alone(go: Build, remote: Build, tmp_path: Path) -> None:
-    go(remote())
+def test_the_journal_is_private_to_its_owner(run_purge: Build, remote: Build, tmp_path: Path) -> None:
+    run_purge(remote())
     assert stat.S_IMODE((tmp_path / "run").stat().st_mode) == 0o700
     assert stat.S_IMODE((tmp_path / "run" / "journal.json").stat().st_mode) == 0o600
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["journal.json", "journal.lock"]
 
 
-def test_a_second_run_in_the_same_directory_is_refused(go: Build, remote: Build) -> None:
-    go(remote())
-    side = remote()
+def test_a_second_run_in_the_same_directory_is_refused(run_purge: Build, remote: Build) -> None:
+    run_purge(remote())
+    actions = remote()
     with pytest.raises(JournalRefused, match="already has a run"):
-        go(side)
-    assert side.calls == []
+        run_purge(actions)
+    assert actions.calls == []
 
 
-def test_bad_inputs_leave_no_directory(go: Build, remote: Build, tmp_path: Path) -> None:
+def test_bad_inputs_leave_no_directory(run_purge: Build, remote: Build, tmp_path: Path) -> None:
     with pytest.raises(ParameterError) as caught:
-        go(remote(), destination="Inbox", max_messages=0, mx=1)
+        run_purge(remote(), destination="Inbox", max_messages=0, mx=1)
     assert [p["pointer"] for p in caught.value.problems] == ["/mx", "/destination", "/max_messages"]
     assert not (tmp_path / "run").exists()
 
 
-def test_resuming_an_ended_run_gives_its_outcome_and_does_nothing(
-    go: Build, remote: Build, clock: Any, tmp_path: Path
+def test_resuming_an_ended_run_returns_its_outcome_and_runs_nothing(
+    run_purge: Build, remote: Build, clock: Any, tmp_path: Path
 ) -> None:
-    before = go(remote())
-    side = remote()
-    assert resume(tmp_path / "run", run_action=side, clock=clock, key=KEY) == before
-    assert side.calls == []
+    before = run_purge(remote())
+    actions = remote()
+    assert resume(tmp_path / "run", run_action=actions, clock=clock, key=KEY) == before
+    assert actions.calls == []
 
 
 @pytest.mark.parametrize("at", range(6))
-def test_a_run_killed_within_any_action_resumes_with_the_same_parameters(
-    go: Build, remote: Build, clock: Any, tmp_path: Path, at: int
+def test_a_run_killed_in_any_action_resumes_with_the_same_parameters(
+    run_purge: Build, remote: Build, clock: Any, tmp_path: Path, at: int
 ) -> None:
-    whole = run_elsewhere(go, remote, tmp_path)
-    side, log = remote(), Log()
+    expected_outputs = run_elsewhere(run_purge, remote, tmp_path)
+    actions, log = remote(), Log()
 
-    def dies(action: str, params: dict[str, Any]) -> Any:
-        if len(side.calls) == at:
+    def kill_at(action: str, params: dict[str, Any]) -> Any:
+        if len(actions.calls) == at:
             seen.append((action, params))
             raise Killed
-        return side(action, params)
+        return actions(action, params)
 
     seen: list[tuple[str, dict[str, Any]]] = []
     with pytest.raises(Killed):
-        go(dies)
-    outcome = resume(tmp_path / "run", run_action=side, clock=clock, key=KEY, observer=log)
-    assert outcome.outputs == whole
+        run_purge(kill_at)
+    outcome = resume(tmp_path / "run", run_action=actions, clock=clock, key=KEY, observer=log)
+    assert outcome.outputs == expected_outputs
     assert log.lines[0].endswith("again")
-    assert side.calls[at] == seen[0]
-    assert len(side.calls) == 6
+    assert actions.calls[at] == seen[0]
+    assert len(actions.calls) == 6
 
 
 @pytest.mark.parametrize("at", range(15))
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_run_killed_around_any_write_of_the_journal_can_be_resumed(
-    go: Build, remote: Build, clock: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int, when: str
+def test_a_run_killed_at_any_journal_write_can_be_resumed(
+    run_purge: Build, remote: Build, clock: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int, when: str
 ) -> None:
-    whole = run_elsewhere(go, remote, tmp_path)
-    side = remote()
+    expected_outputs = run_elsewhere(run_purge, remote, tmp_path)
+    actions = remote()
     write, written = Journal.write, 0
 
-    def dies(self: Journal, entry: Entry) -> None:
+    def kill_at(self: Journal, entry: Entry) -> None:
         nonlocal written
         written += 1
         if written == at + 1 and when == "before":
@@ -259,37 +259,43 @@ def test_a_run_killed_around_any_write_of_the_journal_can_be_resumed(
         if written == at + 1:
             raise Killed
 
-    monkeypatch.setattr(Journal, "write", dies)
+    monkeypatch.setattr(Journal, "write", kill_at)
     try:
-        outcome = go(side)
+        outcome = run_purge(actions)
     except Killed:
         monkeypatch.setattr(Journal, "write", write)
-        unwritten = at == 0 and when == "before"
-        outcome = go(side) if unwritten else resume(tmp_path / "run", run_action=side, clock=clock, key=KEY)
-    assert outcome.outputs == whole
-    assert len({json.dumps(params) for params in side.of("create-move-job")}) == 1
+        nothing_written = at == 0 and when == "before"
+        outcome = (
+            run_purge(actions)
+            if nothing_written
+            else resume(tmp_path / "run", run_action=actions, clock=clock, key=KEY)
+        )
+    assert outcome.outputs == expected_outputs
+    assert len({json.dumps(params) for params in actions.of("create-move-job")}) == 1
 
 
-def run_elsewhere(go: Build, remote: Build, tmp_path: Path) -> Any:
-    """The outputs of a run that nothing disturbs."""
-    outcome = go(remote())
+def run_elsewhere(run_purge: Build, remote: Build, tmp_path: Path) -> Any:
+    """Return the outputs of an undisturbed run."""
+    outcome = run_purge(remote())
     (tmp_path / "run").rename(tmp_path / "undisturbed")
     return outcome.outputs
 
 
-def test_an_interrupted_sleep_is_slept_to_its_end_only(go: Build, remote: Build, clock: Any, tmp_path: Path) -> None:
-    side = remote()
+def test_an_interrupted_sleep_continues_for_the_remaining_time(
+    run_purge: Build, remote: Build, clock: Any, tmp_path: Path
+) -> None:
+    actions = remote()
     sleep = clock.sleep
 
-    def interrupted(seconds: float) -> None:
+    def sleep_and_interrupt(seconds: float) -> None:
         sleep(2)
         raise KeyboardInterrupt
 
-    clock.sleep = interrupted
+    clock.sleep = sleep_and_interrupt
     with pytest.raises(KeyboardInterrupt):
-        go(side)
+        run_purge(actions)
     clock.sleep = sleep
-    assert resume(tmp_path / "run", run_action=side, clock=clock, key=KEY).status == "completed"
+    assert resume(tmp_path / "run", run_action=actions, clock=clock, key=KEY).status == "completed"
     assert clock.slept == [2, 3]
 
 
@@ -326,7 +332,7 @@ outputs: {n: "{{ steps.two.n }}"}
 
 @pytest.fixture
 def other_process(tmp_path: Path) -> Any:
-    """A process that hangs within the second action."""
+    """A process that hangs in the second action."""
     root = Path(__file__).parents[2]
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(PROGRAM), TWO_STEPS, str(tmp_path / "run")],
@@ -344,7 +350,7 @@ def other_process(tmp_path: Path) -> Any:
     process.stdout.close()
 
 
-def test_after_a_real_kill_9_another_process_resumes_the_run(other_process: Any, tmp_path: Path, clock: Any) -> None:
+def test_another_process_resumes_the_run_after_a_kill(other_process: Any, tmp_path: Path, clock: Any) -> None:
     calls: list[tuple[str, Any]] = []
 
     def run_action(action: str, params: dict[str, Any]) -> dict[str, Any]:
@@ -367,7 +373,7 @@ def test_a_missing_run_is_reported(tmp_path: Path, clock: Any, remote: Build) ->
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "message"),
     [
         (lambda text: text.replace("JunkEmail", "Trash"), "damaged or was edited"),
         (lambda text: text[:-40], "it is not a JSON document"),
@@ -382,21 +388,21 @@ def test_a_missing_run_is_reported(tmp_path: Path, clock: Any, remote: Build) ->
     ],
 )
 def test_a_damaged_or_edited_journal_is_refused(
-    go: Build, remote: Build, clock: Any, tmp_path: Path, damage: Callable[[str], str], said: str
+    run_purge: Build, remote: Build, clock: Any, tmp_path: Path, damage: Callable[[str], str], message: str
 ) -> None:
-    go(remote())
+    run_purge(remote())
     path = tmp_path / "run" / "journal.json"
     path.write_text(damage(path.read_text()))
-    side = remote()
-    with pytest.raises(JournalRefused, match=said):
-        resume(tmp_path / "run", run_action=side, clock=clock, key=KEY)
-    assert side.calls == []
+    actions = remote()
+    with pytest.raises(JournalRefused, match=message):
+        resume(tmp_path / "run", run_action=actions, clock=clock, key=KEY)
+    assert actions.calls == []
 
 
-def test_a_journal_whose_playbook_this_version_does_not_know_is_refused(
-    go: Build, remote: Build, clock: Any, tmp_path: Path
+def test_a_journal_with_an_unknown_playbook_version_is_refused(
+    run_purge: Build, remote: Build, clock: Any, tmp_path: Path
 ) -> None:
-    go(remote())
+    run_purge(remote())
     with Journal(tmp_path / "run", KEY, create=False) as journal:
         entry = journal.read()
         journal.write(Entry({**entry.playbook, "playbook": 2}, entry.state))
@@ -404,14 +410,14 @@ def test_a_journal_whose_playbook_this_version_does_not_know_is_refused(
         resume(tmp_path / "run", run_action=remote(), clock=clock, key=KEY)
 
 
-def test_a_directory_that_cannot_be_used_is_a_wrong_parameter_and_not_temporary(
-    go: Build, remote: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_unusable_directory_is_a_permanent_parameter_error(
+    run_purge: Build, remote: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "run").write_text("a file")
-    side = remote()
+    actions = remote()
     with pytest.raises(DirectoryUnusable, match="can't be used: File exists") as caught:
-        go(side)
-    assert (caught.value.exit_code, caught.value.retryable, caught.value.applied, side.calls) == (2, False, "no", [])
+        run_purge(actions)
+    assert (caught.value.exit_code, caught.value.retryable, caught.value.applied, actions.calls) == (2, False, "no", [])
     (tmp_path / "run").unlink()
 
     def refused(*_: Any, **__: Any) -> int:
@@ -419,7 +425,7 @@ def test_a_directory_that_cannot_be_used_is_a_wrong_parameter_and_not_temporary(
 
     monkeypatch.setattr(os, "open", refused)
     with pytest.raises(DirectoryUnusable, match="Permission denied"):
-        go(side)
+        run_purge(actions)
 
 
 def test_a_directory_that_is_not_a_path_is_refused(purge: Playbook, alert: dict[str, Any], clock: Any) -> None:
@@ -427,48 +433,46 @@ def test_a_directory_that_is_not_a_path_is_refused(purge: Playbook, alert: dict[
         run(purge, {"alert": alert}, run_action=dict, clock=clock, key=KEY, run_id="r", directory=Path("a\0b"))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("how", ["moved", "copied"])
-def test_a_run_whose_directory_is_another_is_refused_with_both_places(
-    go: Build, remote: Build, clock: Any, tmp_path: Path, how: str
+@pytest.mark.parametrize("kind", ["moved", "copied"])
+def test_a_moved_or_copied_run_is_refused_with_both_paths(
+    run_purge: Build, remote: Build, clock: Any, tmp_path: Path, kind: str
 ) -> None:
-    go(remote(create_move_job=[NotFound("gone")]))
-    if how == "moved":
+    run_purge(remote(create_move_job=[NotFound("gone")]))
+    if kind == "moved":
         (tmp_path / "run").rename(tmp_path / "else")
     else:
         shutil.copytree(tmp_path / "run", tmp_path / "else")
-    side = remote()
+    actions = remote()
     with pytest.raises(RunMoved) as caught:
-        resume(tmp_path / "else", run_action=side, clock=clock, key=KEY)
-    assert (caught.value.exit_code, side.calls) == (2, [])
+        resume(tmp_path / "else", run_action=actions, clock=clock, key=KEY)
+    assert (caught.value.exit_code, actions.calls) == (2, [])
     assert f"began in '{tmp_path}/run'" in caught.value.message
     assert f"is now in '{tmp_path}/else'" in caught.value.message
 
 
-def test_the_same_directory_by_another_path_is_no_other_one(
-    go: Build, remote: Build, clock: Any, tmp_path: Path
+def test_the_run_directory_can_be_named_by_another_path(
+    run_purge: Build, remote: Build, clock: Any, tmp_path: Path
 ) -> None:
-    go(remote())
+    run_purge(remote())
     (tmp_path / "above").symlink_to(tmp_path)
     for path in (tmp_path / "above" / "run", tmp_path / "run" / ".." / "run"):
         assert resume(path, run_action=remote(), clock=clock, key=KEY).status == "completed"
 
 
-def test_a_failed_run_tries_the_failed_step_again_on_resume(
-    go: Build, remote: Build, clock: Any, tmp_path: Path
-) -> None:
-    failed = go(remote(wait_for_job=[RateLimited("slow down")]))
+def test_a_resumed_run_retries_the_failed_step(run_purge: Build, remote: Build, clock: Any, tmp_path: Path) -> None:
+    failed = run_purge(remote(wait_for_job=[RateLimited("slow down")]))
     assert (failed.status, failed.resumable) == ("failed", True)
-    side, log = remote(), Log()
-    outcome = resume(tmp_path / "run", run_action=side, clock=clock, key=KEY, observer=log)
+    actions, log = remote(), Log()
+    outcome = resume(tmp_path / "run", run_action=actions, clock=clock, key=KEY, observer=log)
     assert (outcome.status, outcome.resumable) == ("completed", False)
-    assert [action for action, _ in side.calls] == ["wait-for-job"] * 3 + ["export-job-messages"]
+    assert [action for action, _ in actions.calls] == ["wait-for-job"] * 3 + ["export-job-messages"]
     assert log.lines[0] == "start wait 1"
 
 
-def test_a_step_tried_again_on_resume_keeps_what_is_not_known_of_it(
-    go: Build, remote: Build, clock: Any, tmp_path: Path
+def test_a_step_retried_on_resume_keeps_its_unknown_outcome(
+    run_purge: Build, remote: Build, clock: Any, tmp_path: Path
 ) -> None:
-    go(remote(create_move_job=[OutcomeUnknown("lost")]))
+    run_purge(remote(create_move_job=[OutcomeUnknown("lost")]))
     outcome = resume(tmp_path / "run", run_action=remote(create_move_job=[NotFound("no such")]), clock=clock, key=KEY)
     assert (outcome.exit_code, outcome.error and outcome.error["applied"]) == (7, "unknown")
     assert outcome.error
@@ -476,54 +480,64 @@ def test_a_step_tried_again_on_resume_keeps_what_is_not_known_of_it(
 
 
 @pytest.mark.parametrize("max_messages", [2, 3])
-def test_a_run_that_ended_otherwise_is_not_tried_again(
-    go: Build, remote: Build, clock: Any, tmp_path: Path, max_messages: int
+def test_a_refused_or_incomplete_run_is_not_run_again(
+    run_purge: Build, remote: Build, clock: Any, tmp_path: Path, max_messages: int
 ) -> None:
     done = {"done": True, "progress": {"discovered": 3, "failed": 1}}
-    before = go(remote(wait_for_job=[done]), max_messages=max_messages)
+    before = run_purge(remote(wait_for_job=[done]), max_messages=max_messages)
     assert before.status == ("refused" if max_messages == 2 else "incomplete")
-    side = remote()
-    assert resume(tmp_path / "run", run_action=side, clock=clock, key=KEY) == before
-    assert side.calls == []
+    actions = remote()
+    assert resume(tmp_path / "run", run_action=actions, clock=clock, key=KEY) == before
+    assert actions.calls == []
 
 
-def test_what_is_raised_before_an_action_leaves_the_run_before_it_and_no_trace_of_it(
-    go: Build, purge: Playbook, alert: dict[str, Any], remote: Build, clock: Any, tmp_path: Path
+def test_an_error_raised_before_an_action_leaves_the_run_before_that_action(
+    run_purge: Build, purge: Playbook, alert: dict[str, Any], remote: Build, clock: Any, tmp_path: Path
 ) -> None:
     seen: list[tuple[str, bool]] = []
-    side, log = remote(), Log()
+    actions, log = remote(), Log()
 
-    def stops(upcoming: Upcoming) -> None:
+    def stop_before_create(upcoming: Upcoming) -> None:
         seen.append((upcoming.command.step_id, upcoming.begun))
         if upcoming.command.step_id == "create":
             raise NotFound("not now")
 
-    given: dict[str, Any] = {"run_action": side, "clock": clock, "key": KEY}
+    given: dict[str, Any] = {"run_action": actions, "clock": clock, "key": KEY}
     with pytest.raises(NotFound):
-        run(purge, {"alert": alert}, run_id="r", directory=tmp_path / "run", observer=log, before_action=stops, **given)
+        run(
+            purge,
+            {"alert": alert},
+            run_id="r",
+            directory=tmp_path / "run",
+            observer=log,
+            before_action=stop_before_create,
+            **given,
+        )
     with Journal(tmp_path / "run", KEY, create=False) as journal:
         assert journal.read().in_flight is None
     assert "start create 1" not in log.lines
     with pytest.raises(NotFound):
-        resume(tmp_path / "run", before_action=stops, **given)
+        resume(tmp_path / "run", before_action=stop_before_create, **given)
     assert seen == [("find", False), ("create", False), ("create", False)]
     assert resume(tmp_path / "run", observer=log, **given).status == "completed"
     assert not any(line.endswith("again") for line in log.lines)
 
 
-def test_an_action_that_had_begun_is_reported_as_begun(go: Build, remote: Build, clock: Any, tmp_path: Path) -> None:
-    def dies(action: str, params: dict[str, Any]) -> Any:
+def test_an_action_that_had_started_is_reported_as_begun(
+    run_purge: Build, remote: Build, clock: Any, tmp_path: Path
+) -> None:
+    def kill_at(action: str, params: dict[str, Any]) -> Any:
         if action == "create-move-job":
             raise Killed
         return remote()(action, params)
 
     with pytest.raises(Killed):
-        go(dies)
+        run_purge(kill_at)
     seen: list[tuple[str, bool]] = []
-    limited = [RateLimited("slow down"), {"job_id": "job-1"}]
+    answers = [RateLimited("slow down"), {"job_id": "job-1"}]
     resume(
         tmp_path / "run",
-        run_action=remote(create_move_job=limited),
+        run_action=remote(create_move_job=answers),
         clock=clock,
         key=KEY,
         before_action=lambda upcoming: seen.append((upcoming.command.step_id, upcoming.begun)),
@@ -531,23 +545,21 @@ def test_an_action_that_had_begun_is_reported_as_begun(go: Build, remote: Build,
     assert seen[:3] == [("create", True), ("create", True), ("wait", False)]
 
 
-def test_a_resumed_run_reports_the_steps_that_were_reached(
-    go: Build, remote: Build, clock: Any, tmp_path: Path
-) -> None:
-    go(remote(wait_for_job=[RateLimited("slow down")]))
+def test_a_resumed_run_reports_its_earlier_steps(run_purge: Build, remote: Build, clock: Any, tmp_path: Path) -> None:
+    run_purge(remote(wait_for_job=[RateLimited("slow down")]))
 
-    class Shown(Observer):
+    class ResumeRecorder(Observer):
         def resumed(self, reached: Any) -> None:
             self.results = {step.id: record["result"] for step, record in reached}
 
-    shown = Shown()
-    resume(tmp_path / "run", run_action=remote(), clock=clock, key=KEY, observer=shown)
-    assert shown.results["create"] == {"job_id": "job-1", "status": "PENDING"}
+    recorder = ResumeRecorder()
+    resume(tmp_path / "run", run_action=remote(), clock=clock, key=KEY, observer=recorder)
+    assert recorder.results["create"] == {"job_id": "job-1", "status": "PENDING"}
 
 
 @pytest.mark.parametrize(("at", "exit_code", "applied"), [(1, 6, "no"), (3, 7, "unknown")])
-def test_a_full_disk_is_a_typed_error_that_reports_whether_an_action_ran(
-    go: Build,
+def test_a_full_disk_is_an_error_that_reports_whether_an_action_ran(
+    run_purge: Build,
     remote: Build,
     clock: Any,
     tmp_path: Path,
@@ -558,25 +570,25 @@ def test_a_full_disk_is_a_typed_error_that_reports_whether_an_action_ran(
 ) -> None:
     fsync, synced = os.fsync, 0
 
-    def full(descriptor: int) -> None:
+    def disk_full(descriptor: int) -> None:
         nonlocal synced
         synced += 1
-        # Two a write: the file and its directory.
+        # Two calls per write: the file and its directory.
         if synced == 2 * at - 1:
             raise OSError(errno.ENOSPC, "No space left on device")
         fsync(descriptor)
 
-    monkeypatch.setattr(os, "fsync", full)
-    side = remote()
+    monkeypatch.setattr(os, "fsync", disk_full)
+    actions = remote()
     with pytest.raises(JournalUnwritable, match="No space left on device") as caught:
-        go(side)
+        run_purge(actions)
     assert (caught.value.exit_code, caught.value.applied) == (exit_code, applied)
     monkeypatch.setattr(os, "fsync", fsync)
     assert not (tmp_path / "run" / NEW_NAME).exists()
     if at > 1:
-        assert resume(tmp_path / "run", run_action=side, clock=clock, key=KEY).status == "completed"
+        assert resume(tmp_path / "run", run_action=actions, clock=clock, key=KEY).status == "completed"
     else:
-        assert go(side).status == "completed"
+        assert run_purge(actions).status == "completed"
 
 
 EFFECTS = {
@@ -600,7 +612,7 @@ EFFECTS = {
     ],
 )
 @pytest.mark.parametrize("reason", [errno.ENOSPC, errno.EFBIG])
-def test_a_journal_that_grows_too_large_reports_the_changes_and_names_the_job(
+def test_an_unwritable_journal_reports_the_changes_and_the_job(
     purge: Playbook,
     alert: dict[str, Any],
     remote: Build,
@@ -614,7 +626,7 @@ def test_a_journal_that_grows_too_large_reports_the_changes_and_names_the_job(
     step, _, when = at.partition(" ")
     write = Journal.write
 
-    def full(journal: Journal, entry: Entry) -> None:
+    def disk_full(journal: Journal, entry: Entry) -> None:
         record = entry.state["steps"].get(step)
         begins = entry.in_flight is not None and entry.in_flight["step_id"] == step
         if begins if when == "begins" else (record is not None and entry.in_flight is None and record["repeats"]):
@@ -623,25 +635,25 @@ def test_a_journal_that_grows_too_large_reports_the_changes_and_names_the_job(
                 write(journal, entry)
         write(journal, entry)
 
-    def go() -> Outcome:
+    def run_purge() -> Outcome:
         return run(
-            purge, {"alert": alert}, run_action=side, clock=clock, key=KEY, run_id="run-1",
+            purge, {"alert": alert}, run_action=actions, clock=clock, key=KEY, run_id="run-1",
             directory=tmp_path / "run", effects=EFFECTS,
         )  # fmt: skip
 
-    side = remote()
-    monkeypatch.setattr(Journal, "write", full)
+    actions = remote()
+    monkeypatch.setattr(Journal, "write", disk_full)
     with pytest.raises(JournalUnwritable) as caught:
-        go()
+        run_purge()
     error = caught.value
     assert (error.exit_code, error.applied, error.job_id) == ((7, "yes", "job-1") if changed else (6, "no", None))
     assert error.help.startswith("Step 'create' (create-move-job) is done, job job-1." if changed else "Nothing was ch")
     assert "resume the run" in error.help
     monkeypatch.setattr(Journal, "write", write)
-    assert resume(tmp_path / "run", run_action=side, clock=clock, key=KEY).status == "completed"
+    assert resume(tmp_path / "run", run_action=actions, clock=clock, key=KEY).status == "completed"
 
 
-def test_a_journal_that_cant_be_written_before_a_step_begun_by_a_killed_process_promises_nothing(
+def test_an_unwritable_journal_after_a_killed_step_reports_an_unknown_change(
     purge: Playbook, alert: dict[str, Any], remote: Build, clock: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: dict[str, Any] = {"clock": clock, "key": KEY}
@@ -658,7 +670,7 @@ def test_a_journal_that_cant_be_written_before_a_step_begun_by_a_killed_process_
 
 
 def _raising(error: Exception) -> Callable[[int], None]:
-    def fails(_: int) -> None:
+    def raise_error(_: int) -> None:
         raise error
 
-    return fails
+    return raise_error

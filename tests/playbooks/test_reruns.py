@@ -1,4 +1,4 @@
-"""The same alert again: a run that moved nothing says so, and what an earlier run left."""
+"""A rerun for the same alert reports that it moved nothing, and the remaining messages."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FALSE_POSITIVE = {
 
 
 class Killed(BaseException):
-    """The worker is gone."""
+    """Stands for the death of the worker."""
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def purge(api: EmailSecurity, directory: Path, killed_at: str | None = None, **g
     return run("phish-campaign-purge", given, api, directory, killed_at)
 
 
-def test_a_rerun_that_finds_nothing_left_is_no_failure_and_moved_nothing(api: EmailSecurity, tmp_path: Path) -> None:
+def test_a_rerun_without_remaining_messages_completes_and_moves_nothing(api: EmailSecurity, tmp_path: Path) -> None:
     first = purge(api, tmp_path / "one")
     assert first.exit_code == 0, first.error
     assert first.outputs["moved"] > 0
@@ -73,12 +73,12 @@ def test_a_rerun_that_finds_nothing_left_is_no_failure_and_moved_nothing(api: Em
     assert outputs["rerun"] == again.message
     assert "moved nothing" in outputs["rerun"]
     assert outputs["earlier_job"]["moved"] == first.outputs["moved"]
-    # Its rows and report can be had again.
+    # The rows and the report are exported again.
     assert outputs["complete"] is True
     assert outputs["rerun"].split(". ")[0] in (tmp_path / "two" / "report.md").read_text()
 
 
-def test_a_rerun_after_a_new_copy_arrived_reports_the_rest_and_the_next_command(
+def test_a_rerun_after_new_mail_reports_the_remaining_message_and_the_next_command(
     sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
 ) -> None:
     purge(api, tmp_path / "one")
@@ -96,7 +96,7 @@ def test_a_rerun_after_a_new_copy_arrived_reports_the_rest_and_the_next_command(
     assert (third.exit_code, third.outputs["created"]) == (0, True), third.error
 
 
-def test_a_rerun_after_messages_were_moved_back(sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path) -> None:
+def test_a_rerun_after_a_restore_is_incomplete(sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path) -> None:
     purge(api, tmp_path / "one")
     export = str(tmp_path / "one" / "messages.ndjson")
     restore_messages.run({"export": export, "dry_run": False, "allow_malicious": True}, api)
@@ -105,10 +105,10 @@ def test_a_rerun_after_messages_were_moved_back(sandbox: RunningSandbox, api: Em
     assert again.outputs["still_delivered"] > 0
 
 
-def test_a_second_worker_follows_a_job_that_runs(
+def test_a_second_worker_follows_the_running_job(
     sandbox: RunningSandbox, connect: Callable[..., EmailSecurity], tmp_path: Path
 ) -> None:
-    # The create waits for nothing, so that the job still runs.
+    # The create does not wait, so the job still runs.
     api = connect(sandbox, listing_lag_seconds=0)
     with pytest.raises(Killed):
         purge(api, tmp_path / "one", killed_at="wait-for-job")
@@ -135,9 +135,9 @@ def test_a_second_release_reports_mail_that_was_quarantined_later(
     assert "--set attempt=2" in again.error["message"]
 
 
-def test_a_count_that_fails_is_no_plain_success(sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path) -> None:
+def test_a_rerun_with_a_failed_count_is_incomplete(sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path) -> None:
     first = purge(api, tmp_path / "one")
-    # The preview's searches are answered, the count after the create is not.
+    # The searches of the preview succeed, the count after the create fails.
     previewed = sandbox.state.truth()["calls"]["searchMessages"]
     assert first.exit_code == 0
     sandbox.state.faults.add("searchMessages", "html", times=None, after=1)

@@ -1,4 +1,4 @@
-"""A run is begun and resumed only in a directory that is this user's alone, from a journal that this program sealed."""
+"""A run needs a directory that only this user can write to, and a journal with a valid seal."""
 
 from __future__ import annotations
 
@@ -25,58 +25,58 @@ OTHER = JournalKey(b"o" * 32, "of another machine")
 
 
 class Killed(BaseException):
-    """What no driver catches."""
+    """An exception that no driver catches."""
 
 
 @pytest.fixture
-def go(purge: Playbook, alert: dict[str, Any], clock: Any) -> Callable[..., Outcome]:
-    def start(run_action: Any, directory: Path) -> Outcome:
+def run_purge(purge: Playbook, alert: dict[str, Any], clock: Any) -> Callable[..., Outcome]:
+    def run_it(run_action: Any, directory: Path) -> Outcome:
         given: dict[str, Any] = {"clock": clock, "key": KEY, "run_id": "run-1"}
         return run(purge, {"alert": alert}, run_action=run_action, directory=directory, **given)
 
-    return start
+    return run_it
 
 
 @pytest.fixture
-def killed(go: Build, remote: Build, tmp_path: Path) -> Path:
-    """The directory of a run that was killed within its create: the next resume runs that with the same parameters."""
+def killed_run(run_purge: Build, remote: Build, tmp_path: Path) -> Path:
+    """The directory of a run killed in its create; a resume runs the create with the same parameters."""
 
-    def dies(action: str, params: dict[str, Any]) -> Any:
+    def kill_at_create(action: str, params: dict[str, Any]) -> Any:
         if action == "create-move-job":
             raise Killed
         return remote()(action, params)
 
     with pytest.raises(Killed):
-        go(dies, tmp_path / "run")
+        run_purge(kill_at_create, tmp_path / "run")
     return tmp_path / "run"
 
 
 @pytest.fixture
-def resumed(remote: Build, clock: Any) -> Build:
-    """Resumes a run; gives the actions that ran."""
+def resume_run(remote: Build, clock: Any) -> Build:
+    """A function that resumes a run and returns the actions that ran."""
 
-    def start(directory: Path, key: JournalKey = KEY) -> list[str]:
-        side = remote()
-        resume(directory, run_action=side, clock=clock, key=key)
-        return [action for action, _ in side.calls]
+    def run_it(directory: Path, key: JournalKey = KEY) -> list[str]:
+        actions = remote()
+        resume(directory, run_action=actions, clock=clock, key=key)
+        return [action for action, _ in actions.calls]
 
-    return start
+    return run_it
 
 
 @pytest.fixture
-def refused(remote: Build, clock: Any) -> Build:
-    """The refusal of a resume that runs nothing."""
+def refuse_resume(remote: Build, clock: Any) -> Build:
+    """A function that returns the refusal of a resume and checks that nothing ran."""
 
-    def start(directory: Path, key: JournalKey = KEY) -> JournalRefused:
-        side = remote()
+    def run_it(directory: Path, key: JournalKey = KEY) -> JournalRefused:
+        actions = remote()
         with pytest.raises(JournalRefused) as caught:
-            resume(directory, run_action=side, clock=clock, key=key)
-        assert side.calls == []
+            resume(directory, run_action=actions, clock=clock, key=key)
+        assert actions.calls == []
         assert (caught.value.exit_code, caught.value.applied) == (2, "no")
         assert caught.value.help.startswith("Nothing was run.")
         return caught.value
 
-    return start
+    return run_it
 
 
 def document(directory: Path) -> dict[str, Any]:
@@ -85,13 +85,13 @@ def document(directory: Path) -> dict[str, Any]:
 
 
 def paths_of(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The place of every value in a document, from the outside in."""
+    """Return the path of every value in a document, outermost first."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return [path, *(found for key, item in items for found in paths_of(item, (*path, key)))]
 
 
-def changed_at(value: Any, path: tuple[Any, ...]) -> Any:
-    """The document with another value at one place."""
+def change_at(value: Any, path: tuple[Any, ...]) -> Any:
+    """Return the document with another value at one path."""
     if not path:
         match value:
             case bool():
@@ -107,30 +107,30 @@ def changed_at(value: Any, path: tuple[Any, ...]) -> Any:
             case _:
                 return {**value, "x": "x"}
     copied = dict(value) if isinstance(value, dict) else list(value)
-    copied[path[0]] = changed_at(value[path[0]], path[1:])
+    copied[path[0]] = change_at(value[path[0]], path[1:])
     return copied
 
 
 class TestSeal:
-    def test_an_untouched_run_is_resumed(self, killed: Path, resumed: Build) -> None:
-        assert resumed(killed)[0] == "create-move-job"
+    def test_an_unchanged_run_is_resumed(self, killed_run: Path, resume_run: Build) -> None:
+        assert resume_run(killed_run)[0] == "create-move-job"
 
-    def test_every_value_that_is_edited_is_refused(self, killed: Path, refused: Build) -> None:
-        whole = document(killed)
-        places = paths_of(whole)[1:]
+    def test_an_edit_of_any_value_is_refused(self, killed_run: Path, refuse_resume: Build) -> None:
+        journal = document(killed_run)
+        places = paths_of(journal)[1:]
         assert len(places) > 100
         assert {place[0] for place in places} == {"journal", "playbook", "state", "in_flight", "key", "seal"}
         for place in places:
-            (killed / "journal.json").write_text(json.dumps(changed_at(whole, place)))
-            refused(killed)
+            (killed_run / "journal.json").write_text(json.dumps(change_at(journal, place)))
+            refuse_resume(killed_run)
 
-    def test_every_value_that_is_taken_out_or_added_is_refused(self, killed: Path, refused: Build) -> None:
-        whole = document(killed)
-        for name in whole:
-            (killed / "journal.json").write_text(json.dumps({key: v for key, v in whole.items() if key != name}))
-            refused(killed)
-        (killed / "journal.json").write_text(json.dumps({**whole, "extra": 1}))
-        refused(killed)
+    def test_a_removed_or_added_key_is_refused(self, killed_run: Path, refuse_resume: Build) -> None:
+        journal = document(killed_run)
+        for name in journal:
+            (killed_run / "journal.json").write_text(json.dumps({key: v for key, v in journal.items() if key != name}))
+            refuse_resume(killed_run)
+        (killed_run / "journal.json").write_text(json.dumps({**journal, "extra": 1}))
+        refuse_resume(killed_run)
 
     @pytest.mark.parametrize(
         ("name", "value"),
@@ -141,25 +141,25 @@ class TestSeal:
             ("allow_malicious", True),
         ],
     )
-    def test_the_parameters_of_the_action_that_is_next_can_not_be_edited(
-        self, killed: Path, refused: Build, name: str, value: Any
+    def test_edited_parameters_of_the_next_action_are_refused(
+        self, killed_run: Path, refuse_resume: Build, name: str, value: Any
     ) -> None:
-        whole = document(killed)
-        whole["state"]["pending"]["params"][name] = value
-        (killed / "journal.json").write_text(json.dumps(whole))
-        assert "was edited: its seal is invalid" in refused(killed).message
+        journal = document(killed_run)
+        journal["state"]["pending"]["params"][name] = value
+        (killed_run / "journal.json").write_text(json.dumps(journal))
+        assert "was edited: its seal is invalid" in refuse_resume(killed_run).message
 
     @pytest.mark.parametrize("seal", [None, "", "0" * 64, 5, [], {}, "é" * 64, "\ud800"])
-    def test_a_seal_that_is_none_is_refused(self, killed: Path, refused: Build, seal: Any) -> None:
-        (killed / "journal.json").write_text(json.dumps({**document(killed), "seal": seal}))
-        assert "its seal is invalid" in refused(killed).message
+    def test_an_invalid_seal_is_refused(self, killed_run: Path, refuse_resume: Build, seal: Any) -> None:
+        (killed_run / "journal.json").write_text(json.dumps({**document(killed_run), "seal": seal}))
+        assert "its seal is invalid" in refuse_resume(killed_run).message
 
-    def test_an_edited_journal_with_a_digest_in_place_of_the_seal_is_refused(
-        self, killed: Path, refused: Build
+    def test_an_edited_journal_with_a_digest_or_another_seal_is_refused(
+        self, killed_run: Path, refuse_resume: Build
     ) -> None:
-        whole = document(killed)
-        whole["state"]["pending"]["params"]["destination"] = "Trash"
-        unsealed = {key: value for key, value in whole.items() if key != "seal"}
+        journal = document(killed_run)
+        journal["state"]["pending"]["params"]["destination"] = "Trash"
+        unsealed = {key: value for key, value in journal.items() if key != "seal"}
         for forged in (
             {**unsealed, "seal": digest(unsealed)},
             {**unsealed, "sha256": digest(unsealed)},
@@ -167,41 +167,43 @@ class TestSeal:
             {**unsealed, "key": OTHER.id, "seal": OTHER.seal({**unsealed, "key": OTHER.id})},
             {**unsealed, "seal": OTHER.seal(unsealed)},
         ):
-            (killed / "journal.json").write_text(json.dumps(forged))
-            refused(killed)
+            (killed_run / "journal.json").write_text(json.dumps(forged))
+            refuse_resume(killed_run)
 
-    def test_an_older_journal_without_a_seal_names_the_next_step(self, killed: Path, refused: Build) -> None:
-        old = {"journal": 1, **{name: document(killed)[name] for name in ("playbook", "state", "in_flight")}}
-        (killed / "journal.json").write_bytes(canonical({**old, "sha256": digest(old)}))
-        error = refused(killed)
+    def test_an_older_journal_without_a_seal_names_the_next_step(self, killed_run: Path, refuse_resume: Build) -> None:
+        old = {"journal": 1, **{name: document(killed_run)[name] for name in ("playbook", "state", "in_flight")}}
+        (killed_run / "journal.json").write_bytes(canonical({**old, "sha256": digest(old)}))
+        error = refuse_resume(killed_run)
         assert "an older version of this program, without a seal" in error.message
         assert "Begin a new run." in error.help
 
-    def test_another_key_is_named_with_what_to_set(self, killed: Path, refused: Build) -> None:
-        error = refused(killed, OTHER)
+    def test_a_journal_sealed_with_another_key_is_refused_with_the_settings_to_check(
+        self, killed_run: Path, refuse_resume: Build
+    ) -> None:
+        error = refuse_resume(killed_run, OTHER)
         assert "sealed with another key than the one of this process (of another machine)" in error.message
         assert "CFES_PLAN_KEY or CFES_STATE_DIR" in error.help
 
     def test_a_journal_of_another_run_is_refused(
-        self, go: Build, remote: Build, killed: Path, clock: Any, tmp_path: Path
+        self, run_purge: Build, remote: Build, killed_run: Path, clock: Any, tmp_path: Path
     ) -> None:
-        go(remote(), tmp_path / "other")
-        shutil.copy(killed / "journal.json", tmp_path / "other" / "journal.json")
-        side = remote()
+        run_purge(remote(), tmp_path / "other")
+        shutil.copy(killed_run / "journal.json", tmp_path / "other" / "journal.json")
+        actions = remote()
         with pytest.raises(RunMoved):
-            resume(tmp_path / "other", run_action=side, clock=clock, key=KEY)
-        assert side.calls == []
+            resume(tmp_path / "other", run_action=actions, clock=clock, key=KEY)
+        assert actions.calls == []
 
-    def test_an_entry_of_one_key_is_not_read_with_another(self, tmp_path: Path) -> None:
+    def test_an_entry_is_read_only_with_its_key(self, tmp_path: Path) -> None:
         with Journal(tmp_path / "run", KEY, create=True) as journal:
             journal.write(Entry({"a": 1}, {"b": 2}))
             assert journal.read() == Entry({"a": 1}, {"b": 2})
         with Journal(tmp_path / "run", OTHER, create=False) as journal, pytest.raises(JournalRefused):
             journal.read()
 
-    def test_the_key_shows_nowhere(self, killed: Path) -> None:
+    def test_the_key_is_not_in_its_repr_or_the_journal(self, killed_run: Path) -> None:
         assert "k" * 16 not in repr(KEY)
-        assert KEY.secret.hex() not in (killed / "journal.json").read_text()
+        assert KEY.secret.hex() not in (killed_run / "journal.json").read_text()
         with pytest.raises(ValueError, match="at least 16 bytes"):
             JournalKey(b"short", "a test")
 
@@ -210,131 +212,142 @@ def link(path: Path) -> None:
     path.symlink_to("/etc/hostname")
 
 
-def linked_twice(path: Path) -> None:
+def link_twice(path: Path) -> None:
     elsewhere = path.parent.with_name("elsewhere")
     elsewhere.touch()
     os.link(elsewhere, path)
 
 
-def named_pipe(path: Path) -> None:
+def make_named_pipe(path: Path) -> None:
     os.mkfifo(path)
 
 
-def writable(path: Path) -> None:
+def make_writable(path: Path) -> None:
     path.touch()
     path.chmod(0o666)
 
 
-def writable_directory(path: Path) -> None:
+def make_writable_directory(path: Path) -> None:
     path.mkdir()
     path.chmod(0o777)
 
 
-def link_in_a_directory(path: Path) -> None:
+def make_directory_with_link(path: Path) -> None:
     path.mkdir()
     (path / "inner").symlink_to("/etc/hostname")
 
 
 PLANTED = [
     (link, "is a symbolic link"),
-    (linked_twice, "has 2 hard links"),
-    (named_pipe, "is not a regular file"),
-    (writable, r"is writable by its group and everyone \(mode 0666\)"),
-    (writable_directory, r"is writable by its group and everyone \(mode 0777\)"),
-    (link_in_a_directory, "is a symbolic link"),
+    (link_twice, "has 2 hard links"),
+    (make_named_pipe, "is not a regular file"),
+    (make_writable, r"is writable by its group and everyone \(mode 0666\)"),
+    (make_writable_directory, r"is writable by its group and everyone \(mode 0777\)"),
+    (make_directory_with_link, "is a symbolic link"),
 ]
 NAMES = ["journal.json", "journal.lock", "journal.json.new", "calls.ndjson", "rows.ndjson"]
 
 
 class TestDirectory:
     @pytest.mark.parametrize("name", NAMES)
-    @pytest.mark.parametrize(("plant", "said"), PLANTED)
-    def test_what_others_may_have_put_there_is_refused_on_resume(
-        self, killed: Path, refused: Build, plant: Callable[[Path], None], said: str, name: str
+    @pytest.mark.parametrize(("plant", "message"), PLANTED)
+    def test_a_planted_file_is_refused_on_resume(
+        self, killed_run: Path, refuse_resume: Build, plant: Callable[[Path], None], message: str, name: str
     ) -> None:
-        (killed / name).unlink(missing_ok=True)
-        plant(killed / name)
-        error = refused(killed)
+        (killed_run / name).unlink(missing_ok=True)
+        plant(killed_run / name)
+        error = refuse_resume(killed_run)
         assert "the run's directory can't be trusted" in error.message
         assert name in error.message
-        assert re.search(said, error.message)
+        assert re.search(message, error.message)
 
     @pytest.mark.parametrize("name", NAMES)
-    @pytest.mark.parametrize(("plant", "said"), PLANTED)
-    def test_and_where_a_run_begins(
-        self, go: Build, remote: Build, tmp_path: Path, plant: Callable[[Path], None], said: str, name: str
+    @pytest.mark.parametrize(("plant", "message"), PLANTED)
+    def test_a_planted_file_is_refused_at_the_start_of_a_run(
+        self, run_purge: Build, remote: Build, tmp_path: Path, plant: Callable[[Path], None], message: str, name: str
     ) -> None:
         (tmp_path / "run").mkdir(mode=0o700)
         plant(tmp_path / "run" / name)
-        side = remote()
-        with pytest.raises(DirectoryUnusable, match=said) as caught:
-            go(side, tmp_path / "run")
-        assert side.calls == []
+        actions = remote()
+        with pytest.raises(DirectoryUnusable, match=message) as caught:
+            run_purge(actions, tmp_path / "run")
+        assert actions.calls == []
         assert "choose a directory that does not exist yet" in caught.value.help
 
-    def test_a_file_with_two_names_in_the_directory_is_what_a_killed_export_leaves(
-        self, killed: Path, refused: Build, resumed: Build
+    def test_a_hard_link_left_by_a_killed_export_is_accepted(
+        self, killed_run: Path, refuse_resume: Build, resume_run: Build
     ) -> None:
-        (killed / "rows.ndjson.ab12.t").touch(mode=0o600)
-        os.link(killed / "rows.ndjson.ab12.t", killed / "rows.ndjson")
-        os.link(killed / "journal.json", killed / "copy.json")
-        assert "journal.json has 2 hard links" in refused(killed).message.replace("'", "")
-        (killed / "copy.json").unlink()
-        assert resumed(killed)
+        (killed_run / "rows.ndjson.ab12.t").touch(mode=0o600)
+        os.link(killed_run / "rows.ndjson.ab12.t", killed_run / "rows.ndjson")
+        os.link(killed_run / "journal.json", killed_run / "copy.json")
+        assert "journal.json has 2 hard links" in refuse_resume(killed_run).message.replace("'", "")
+        (killed_run / "copy.json").unlink()
+        assert resume_run(killed_run)
 
     @pytest.mark.parametrize("mode", [0o720, 0o702, 0o775, 0o777, 0o1777])
-    def test_a_directory_that_others_can_write_to_is_refused_with_the_command(
-        self, go: Build, remote: Build, killed: Path, refused: Build, resumed: Build, tmp_path: Path, mode: int
+    def test_a_directory_writable_by_others_is_refused_with_the_chmod_command(
+        self,
+        run_purge: Build,
+        remote: Build,
+        killed_run: Path,
+        refuse_resume: Build,
+        resume_run: Build,
+        tmp_path: Path,
+        mode: int,
     ) -> None:
-        killed.chmod(mode)
-        error = refused(killed)
+        killed_run.chmod(mode)
+        error = refuse_resume(killed_run)
         assert f"(mode {mode:04o})" in error.message
-        assert f"chmod go-w {killed}" in error.help
+        assert f"chmod go-w {killed_run}" in error.help
         (tmp_path / "open").mkdir()
         (tmp_path / "open").chmod(mode)
         with pytest.raises(DirectoryUnusable):
-            go(remote(), tmp_path / "open")
-        killed.chmod(0o700)
-        assert resumed(killed)
+            run_purge(remote(), tmp_path / "open")
+        killed_run.chmod(0o700)
+        assert resume_run(killed_run)
 
     def test_a_directory_of_another_user_is_refused(
-        self, killed: Path, refused: Build, go: Build, remote: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self,
+        killed_run: Path,
+        refuse_resume: Build,
+        run_purge: Build,
+        remote: Build,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         (tmp_path / "empty").mkdir(mode=0o700)
-        owner = killed.stat().st_uid
+        owner = killed_run.stat().st_uid
         monkeypatch.setattr("playbooks.drivers.run_directory.this_user", lambda: frozenset({owner + 1}))
-        error = refused(killed)
+        error = refuse_resume(killed_run)
         assert f"belongs to another user (user ID {owner})" in error.message
         with pytest.raises(DirectoryUnusable, match="belongs to another user"):
-            go(remote(), tmp_path / "empty")
+            run_purge(remote(), tmp_path / "empty")
 
     def test_a_link_to_a_directory_is_refused_and_names_the_directory(
-        self, killed: Path, refused: Build, go: Build, remote: Build, tmp_path: Path
+        self, killed_run: Path, refuse_resume: Build, run_purge: Build, remote: Build, tmp_path: Path
     ) -> None:
-        (tmp_path / "link").symlink_to(killed)
-        error = refused(tmp_path / "link")
+        (tmp_path / "link").symlink_to(killed_run)
+        error = refuse_resume(tmp_path / "link")
         assert "is a symbolic link" in error.message
-        assert f"Name the directory itself: {killed}" in error.help
+        assert f"Name the directory itself: {killed_run}" in error.help
         (tmp_path / "empty").mkdir(mode=0o700)
         for target in ("empty", "nowhere"):
             (tmp_path / f"to-{target}").symlink_to(tmp_path / target)
             with pytest.raises(DirectoryUnusable, match="is a symbolic link"):
-                go(remote(), tmp_path / f"to-{target}")
+                run_purge(remote(), tmp_path / f"to-{target}")
         assert list((tmp_path / "empty").iterdir()) == []
 
-    def test_what_a_run_writes_itself_is_no_obstacle(self, go: Build, remote: Build, tmp_path: Path) -> None:
+    def test_files_of_the_run_itself_are_accepted(self, run_purge: Build, remote: Build, tmp_path: Path) -> None:
         before = os.umask(0)
         try:
             (tmp_path / "run").mkdir(mode=0o755)
-            assert go(remote(), tmp_path / "run").status == "completed"
-            assert go(remote(), tmp_path / "new" / "deep").status == "completed"
+            assert run_purge(remote(), tmp_path / "run").status == "completed"
+            assert run_purge(remote(), tmp_path / "new" / "deep").status == "completed"
         finally:
             os.umask(before)
         assert [p.stat().st_mode & 0o777 for p in (tmp_path / "new" / "deep", tmp_path / "new")] == [0o700, 0o755]
 
-    def test_a_directory_that_is_renamed_while_it_is_open_does_not_lead_the_journal_elsewhere(
-        self, tmp_path: Path
-    ) -> None:
+    def test_the_journal_stays_in_its_directory_after_a_rename(self, tmp_path: Path) -> None:
         with Journal(tmp_path / "run", KEY, create=True) as journal:
             (tmp_path / "run").rename(tmp_path / "moved")
             (tmp_path / "run").mkdir()

@@ -1,4 +1,4 @@
-"""Every shipped playbook: checked by one walk, and run against the sandbox, on good days and on bad ones."""
+"""Every shipped playbook is checked, and run against the sandbox with and without faults."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from tests.remediation.guardrails.test_approval import BOB, private_pem, public_
 PLAYBOOKS = library.available()
 BY_ID = {playbook.id: playbook for playbook in PLAYBOOKS}
 
-# Those that answer an alert with one job; their tests name their steps.
+# The playbooks that answer an alert with one job.
 ANSWERS = ("phish-campaign-purge", "false-positive-release")
 
-# The actions that make a job from a plan.
+# The actions that create a job from a plan.
 MAKE_JOBS = ("create-move-job", "release-job")
 
 ACTIONS = catalog.available()
@@ -53,7 +53,7 @@ Act = Callable[[str, dict[str, Any]], dict[str, Any]]
 
 @pytest.fixture
 def alert() -> dict[str, Any]:
-    """The example's: the one whose campaign the sandbox has planted."""
+    """The example alert, whose campaign is in the sandbox."""
     loaded: dict[str, Any] = json.loads(EXAMPLE_ALERT.read_text())
     return loaded
 
@@ -72,7 +72,7 @@ def test_a_shipped_playbook_has_no_finding(playbook: Playbook) -> None:
     assert findings(playbook) == []
 
 
-def test_the_steps_that_the_documentation_binds_to_a_plan_have_no_finding() -> None:
+def test_the_documented_steps_with_a_plan_have_no_finding() -> None:
     page = (EXAMPLE_ALERT.parents[1] / "docs" / "reference" / "playbook-language.md").read_text()
     [steps] = re.findall(r"```yml\n(.*?)```", page, re.DOTALL)
     inputs = "{alert: {type: object, description: d}, max_messages: {type: integer, description: d}}"
@@ -97,8 +97,8 @@ def purge(alert: dict[str, Any], api: EmailSecurity, directory: Path, act: Act |
     return run("phish-campaign-purge", {"alert": alert, **inputs}, api, directory, act)
 
 
-class Heard:
-    """Runs the actions, and remembers what each was given."""
+class ActionRecorder:
+    """Run the actions and record their parameters."""
 
     def __init__(self, api: EmailSecurity) -> None:
         self.api = api
@@ -108,16 +108,16 @@ class Heard:
         self.calls.append((action, params))
         return catalog.find(action).run(params, self.api)
 
-    def of(self, action: str) -> list[dict[str, Any]]:
+    def params_of(self, action: str) -> list[dict[str, Any]]:
         return [params for name, params in self.calls if name == action]
 
 
-def previewed(api: EmailSecurity, **changed: Any) -> dict[str, Any]:
-    """A plan for the example's alert, made by hand."""
-    return preview_job.run({"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail", **changed}, api)
+def make_plan(api: EmailSecurity, **changes: Any) -> dict[str, Any]:
+    """Return a plan for the example alert, made outside a run."""
+    return preview_job.run({"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail", **changes}, api)
 
 
-def test_an_alert_is_answered_from_search_to_report(
+def test_an_alert_runs_from_search_to_report(
     alert: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
 ) -> None:
     outcome = purge(alert, api, tmp_path / "run")
@@ -133,7 +133,7 @@ def test_an_alert_is_answered_from_search_to_report(
     assert f"The export is complete: {rows} of {rows} expected rows" in (tmp_path / "run" / "report.md").read_text()
 
 
-def test_the_attackers_subject_is_never_a_template(alert: dict[str, Any], api: EmailSecurity, tmp_path: Path) -> None:
+def test_a_hostile_subject_is_never_a_template(alert: dict[str, Any], api: EmailSecurity, tmp_path: Path) -> None:
     assert "{{ 7*7 }}" in alert["Subject"]
     purge(alert, api, tmp_path / "run")
     for name in ("report.html", "report.md", "messages.csv", "journal.json"):
@@ -142,32 +142,34 @@ def test_the_attackers_subject_is_never_a_template(alert: dict[str, Any], api: E
         assert "7*7" in text or "7\\*7" in text
 
 
-def test_the_same_alert_again_follows_the_existing_job(
+def test_the_same_alert_reuses_the_existing_job(
     alert: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
 ) -> None:
     first = purge(alert, api, tmp_path / "one").outputs
-    heard = Heard(api)
-    second = purge(alert, api, tmp_path / "two", heard)
+    recorder = ActionRecorder(api)
+    second = purge(alert, api, tmp_path / "two", recorder)
     assert first["job_id"] == second.outputs["job_id"]
     assert len(sandbox.state.truth()["jobs"]) == 1
-    # Some messages failed: they are still in their mailboxes, and this run moved none.
+    # Some messages failed in the first run and are still delivered; this run moved none.
     assert second.exit_code == (8 if first["failed"] else 0), second.error
-    # The job is of the first run's plan: this run's must not bind it, max_messages does.
-    assert [("plan" in wait, wait["cancel_if_discovered_over"]) for wait in heard.of("wait-for-job")] == [(False, 1000)]
+    # The job has the plan of the first run, so max_messages limits it, not the plan of this run.
+    assert [("plan" in wait, wait["cancel_if_discovered_over"]) for wait in recorder.params_of("wait-for-job")] == [
+        (False, 1000)
+    ]
     assert (second.outputs["plan_hash"], second.outputs["searched_until"]) == (None, first["searched_until"])
 
 
-def test_more_than_the_cap_is_refused_before_anything_is_changed(
+def test_more_than_max_messages_is_refused_before_any_change(
     alert: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
 ) -> None:
     outcome = purge(alert, api, tmp_path / "run", max_messages=39)
     assert (outcome.status, outcome.exit_code) == ("refused", 3)
-    assert f"finds {previewed(api)['messages']} messages" in outcome.message
+    assert f"finds {make_plan(api)['messages']} messages" in outcome.message
     assert "max_messages is 39" in outcome.message
     assert sandbox.state.truth()["jobs"] == []
 
 
-def test_far_more_than_the_cap_is_refused_in_the_same_words_without_counting_it_all(
+def test_far_more_than_max_messages_is_refused_without_a_full_count(
     alert: dict[str, Any], start_sandbox: Callable[..., RunningSandbox], connect: Connect, tmp_path: Path
 ) -> None:
     sandbox = start_sandbox(campaign_size=1100)
@@ -195,7 +197,7 @@ def test_far_more_than_the_cap_is_refused_in_the_same_words_without_counting_it_
         {"FinalDisposition": "unset"},
     ],
 )
-def test_an_alert_that_is_not_about_an_outsiders_phish_is_refused(
+def test_an_alert_that_is_not_about_phish_from_an_outsider_is_refused(
     change: dict[str, Any], alert: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
 ) -> None:
     outcome = purge({**alert, **change}, api, tmp_path / "run")
@@ -203,7 +205,7 @@ def test_an_alert_that_is_not_about_an_outsiders_phish_is_refused(
     assert sandbox.state.truth()["calls"] == {}
 
 
-def test_a_campaign_that_left_nothing_ends_early_and_well(
+def test_a_campaign_without_messages_completes_early(
     alert: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
 ) -> None:
     outcome = purge({**alert, "From": "nobody@nowhere.example", "DMARCResult": "pass"}, api, tmp_path / "run")
@@ -213,14 +215,14 @@ def test_a_campaign_that_left_nothing_ends_early_and_well(
 
 
 @pytest.mark.parametrize("timestamp", [1795188755, 1795188755000, "2026-11-20T16:32:35+01:00"])
-def test_a_timestamp_may_be_a_number_or_a_text(
+def test_a_timestamp_can_be_a_number_or_a_text(
     timestamp: int | str, alert: dict[str, Any], api: EmailSecurity, tmp_path: Path
 ) -> None:
     outcome = purge({**alert, "Timestamp": timestamp}, api, tmp_path / "run")
     assert outcome.exit_code == 0, outcome.error
 
 
-BAD_DAYS: dict[str, list[dict[str, Any]]] = {
+FAULTS: dict[str, list[dict[str, Any]]] = {
     "the create's answer is lost": [{"operation": "createBulkJob", "kind": "drop_after"}],
     "the create never arrives": [{"operation": "createBulkJob", "kind": "drop_before"}],
     "the service is away for a while": [{"operation": "*", "kind": "status", "status": 503, "times": 15, "after": 3}],
@@ -233,11 +235,11 @@ BAD_DAYS: dict[str, list[dict[str, Any]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("day", BAD_DAYS)
-def test_a_bad_day_makes_one_job_and_a_complete_export(
-    day: str, alert: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
+@pytest.mark.parametrize("case", FAULTS)
+def test_a_run_with_faults_makes_one_job_and_a_complete_export(
+    case: str, alert: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
 ) -> None:
-    for fault in BAD_DAYS[day]:
+    for fault in FAULTS[case]:
         sandbox.state.faults.add(**fault)
     outcome = purge(alert, api, tmp_path / "run")
     assert (outcome.status, outcome.outputs["complete"]) == ("completed", True), outcome.error
@@ -245,11 +247,11 @@ def test_a_bad_day_makes_one_job_and_a_complete_export(
 
 
 class Killed(BaseException):
-    """The process is gone: nothing may catch this."""
+    """Stands for the death of the process; nothing may catch it."""
 
 
 @pytest.mark.parametrize("boundary", range(14))
-def test_a_run_that_is_killed_anywhere_can_be_resumed_and_creates_one_job(
+def test_a_run_killed_at_any_action_is_resumed_and_creates_one_job(
     boundary: int, alert: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
 ) -> None:
     playbook = library.find("phish-campaign-purge")
@@ -276,7 +278,7 @@ def test_a_run_that_is_killed_anywhere_can_be_resumed_and_creates_one_job(
     assert len(sandbox.state.truth()["jobs"]) == 1
 
 
-def test_without_the_permission_to_write_nothing_is_done_and_the_error_names_it(
+def test_a_missing_write_permission_fails_the_run(
     alert: dict[str, Any], sandbox: RunningSandbox, connect: Connect, tmp_path: Path
 ) -> None:
     outcome = purge(alert, connect(sandbox, api_token=sandbox.read_token), tmp_path / "run")
@@ -293,13 +295,13 @@ def test_an_unknown_outcome_stops_the_run_and_a_later_run_finds_the_job(
     assert (outcome.exit_code, outcome.error["type"]) == (7, "OutcomeUnknown")
     sandbox.state.faults.clear()
     later = purge(alert, api, tmp_path / "two")
-    # The job has ended meanwhile, and left the messages that it failed at.
+    # The job has ended in the meantime; its failed messages remain.
     assert (later.outputs["complete"], later.outputs["created"]) == (True, False)
     assert later.exit_code == (8 if later.outputs["still_delivered"] else 0)
     assert len(sandbox.state.truth()["jobs"]) == 1
 
 
-def test_what_was_wrongly_held_is_released(sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path) -> None:
+def test_wrongly_quarantined_mail_is_released(sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path) -> None:
     outcome = run("false-positive-release", {"alert": FALSE_POSITIVE, "lookback_days": 30}, api, tmp_path / "run")
     assert (outcome.status, outcome.outputs["complete"]) == ("completed", True), outcome.message
     assert outcome.outputs["released"] > 0
@@ -319,7 +321,7 @@ def test_malicious_mail_is_not_released_without_the_flag(
     assert allowed.status == "completed"
 
 
-def test_an_alert_without_what_is_needed_is_refused_with_pointers(tmp_path: Path) -> None:
+def test_an_incomplete_alert_is_refused_with_pointers(tmp_path: Path) -> None:
     with pytest.raises(PackError) as caught:
         accept(library.find("phish-campaign-purge"), {"alert": {"From": 5}, "destination": "Inbox"})
     pointers = {problem["pointer"] for problem in caught.value.problems}
@@ -327,7 +329,7 @@ def test_an_alert_without_what_is_needed_is_refused_with_pointers(tmp_path: Path
     assert caught.value.exit_code == 2
 
 
-def test_a_job_has_no_search_but_that_of_the_plan() -> None:
+def test_every_job_of_a_shipped_playbook_is_made_from_a_plan() -> None:
     steps = [step for playbook in PLAYBOOKS for step in playbook.steps if isinstance(step, ActionStep)]
     given = [step.with_ for step in steps if step.action in MAKE_JOBS]
     assert len(given) >= len(ANSWERS)
@@ -340,7 +342,7 @@ def test_a_job_has_no_search_but_that_of_the_plan() -> None:
     ("playbook_id", "given"),
     [("phish-campaign-purge", {}), ("false-positive-release", {"alert": FALSE_POSITIVE, "lookback_days": 30})],
 )
-def test_the_job_runs_the_search_that_was_counted_within_the_same_window(
+def test_the_job_has_the_search_and_window_of_the_preview(
     playbook_id: str,
     given: dict[str, Any],
     alert: dict[str, Any],
@@ -358,7 +360,7 @@ def test_the_job_runs_the_search_that_was_counted_within_the_same_window(
 
 
 @pytest.mark.parametrize("to", [["billing@invoice-portal.example"], ["undisclosed-recipients:;"], [""], None, "x"])
-def test_what_the_attacker_writes_into_the_to_header_does_not_switch_the_response_off(
+def test_a_hostile_to_header_does_not_prevent_the_response(
     to: Any, alert: dict[str, Any], api: EmailSecurity, tmp_path: Path
 ) -> None:
     assert purge({**alert, "To": to}, api, tmp_path / "run").status == "completed"
@@ -383,8 +385,8 @@ def test_a_sender_that_is_not_an_address_is_refused(playbook_id: str, sender: st
     assert {problem["pointer"] for problem in caught.value.problems} == {"/alert/From"}
 
 
-class LateIndex(Heard):
-    """Right after the job is created, mail shows that had arrived before: no preview has seen it, the job finds it."""
+class LateIndex(ActionRecorder):
+    """Add earlier mail right after the job is created: no preview has seen it, but the job finds it."""
 
     def __init__(self, api: EmailSecurity, sandbox: RunningSandbox, messages: int) -> None:
         super().__init__(api)
@@ -407,25 +409,25 @@ class LateIndex(Heard):
         return result
 
 
-# The second look after a create moves the sandbox's clock on: what a test adds after that would come too late.
-NO_SECOND_LOOK = {"listing_lag_seconds": 0}
+# The check for duplicates after a create advances the clock; mail added after that would be too late.
+NO_DUPLICATE_CHECK_DELAY = {"listing_lag_seconds": 0}
 
-# So slow that a job can be seen to discover.
+# Slow enough to poll a job while it discovers messages.
 SLOW = Pace(discover_rate=20, process_rate=5)
 
 
-@pytest.mark.parametrize("capped", [False, True], ids=["more than the plan allows", "more than max_messages"])
+@pytest.mark.parametrize("by_max_messages", [False, True], ids=["more than the plan allows", "more than max_messages"])
 def test_a_job_that_discovers_more_than_allowed_is_cancelled_and_reported(
-    capped: bool,
+    by_max_messages: bool,
     alert: dict[str, Any],
     start_sandbox: Callable[..., RunningSandbox],
     connect: Connect,
     tmp_path: Path,
 ) -> None:
     sandbox = start_sandbox(pace=SLOW)
-    api = connect(sandbox, **NO_SECOND_LOOK)
-    plan = previewed(api)
-    max_messages = plan["messages"] if capped else 1000
+    api = connect(sandbox, **NO_DUPLICATE_CHECK_DELAY)
+    plan = make_plan(api)
+    max_messages = plan["messages"] if by_max_messages else 1000
     allowed = min(max_messages, plan["cancel_if_discovered_over"])
     assert plan["messages"] < plan["cancel_if_discovered_over"]
     outcome = purge(alert, api, tmp_path / "run", LateIndex(api, sandbox, 100), max_messages=max_messages)
@@ -443,31 +445,31 @@ def test_a_job_that_discovers_more_than_allowed_is_cancelled_and_reported(
     assert f"the job discovered {discovered} messages, and this run's plan has {plan['messages']}" in report
 
 
-def test_a_cancel_that_is_in_doubt_is_tried_again(
+def test_a_cancel_with_an_unknown_outcome_is_retried(
     alert: dict[str, Any], start_sandbox: Callable[..., RunningSandbox], connect: Connect, tmp_path: Path
 ) -> None:
     sandbox = start_sandbox(pace=SLOW)
-    api = connect(sandbox, **NO_SECOND_LOOK)
-    # The first is met by the check of the permission, the others by the cancel.
+    api = connect(sandbox, **NO_DUPLICATE_CHECK_DELAY)
+    # The permission check meets the first fault, the cancel the others.
     sandbox.state.faults.add("cancelBulkJob", "drop_before", times=4)
     act = LateIndex(api, sandbox, 100)
     outcome = purge(alert, api, tmp_path / "run", act)
     [job] = sandbox.state.truth()["jobs"]
     assert job["status"] == "CANCELLED"
-    assert len(act.of("wait-for-job")) == 2
+    assert len(act.params_of("wait-for-job")) == 2
     assert outcome.steps["wait"]["doubt"]["error"]["type"] == "OutcomeUnknown"
     assert (outcome.status, outcome.exit_code) == ("incomplete", 8)
 
 
 @pytest.mark.parametrize("playbook_id", ANSWERS)
-def test_an_unknown_outcome_of_the_wait_is_tried_again(
+def test_a_wait_with_an_unknown_outcome_is_retried(
     playbook_id: str, alert: dict[str, Any], api: EmailSecurity, tmp_path: Path
 ) -> None:
-    doubts = [OutcomeUnknown("Could not determine whether the job was cancelled")] * 2
+    errors = [OutcomeUnknown("Could not determine whether the job was cancelled")] * 2
 
     def act(action: str, params: dict[str, Any]) -> dict[str, Any]:
-        if action == "wait-for-job" and doubts:
-            raise doubts.pop()
+        if action == "wait-for-job" and errors:
+            raise errors.pop()
         return catalog.find(action).run(params, api)
 
     release = playbook_id == "false-positive-release"
@@ -475,7 +477,7 @@ def test_an_unknown_outcome_of_the_wait_is_tried_again(
     assert run(playbook_id, given, api, tmp_path / "run", act).status == "completed"
 
 
-def test_a_wait_that_stopped_nothing_is_no_change(
+def test_a_wait_that_cancels_nothing_is_no_change(
     alert: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
 ) -> None:
     sandbox.state.faults.add("createBulkJob", "fail_job", rows=5)
@@ -499,15 +501,15 @@ def test_mail_that_arrives_after_the_plan_is_not_moved_and_is_reported(
     assert (second["job_id"] != first["job_id"], second["searched_until"] > until) == (True, True)
 
 
-UNDER: dict[str, str] = {
+POLICIES: dict[str, str] = {
     "PolicyRefused": "max_messages: 1",
     "ProtectedRefused": "protected_senders: [invoice-portal.example, partner-bank.example]",
 }
 
 
 @pytest.fixture
-def under(sandbox: RunningSandbox, connect: Connect, tmp_path: Path) -> Callable[..., EmailSecurity]:
-    """Connects under a policy with this text."""
+def connect_with_policy(sandbox: RunningSandbox, connect: Connect, tmp_path: Path) -> Callable[..., EmailSecurity]:
+    """A function that connects under a policy with this text."""
 
     def connected(text: str, **settings: Any) -> EmailSecurity:
         file = tmp_path / "policy.yaml"
@@ -518,24 +520,24 @@ def under(sandbox: RunningSandbox, connect: Connect, tmp_path: Path) -> Callable
 
 
 @pytest.mark.parametrize("playbook_id", ANSWERS)
-@pytest.mark.parametrize("refusal", UNDER)
-def test_what_would_refuse_the_job_ends_the_run_before_it_with_its_own_words(
+@pytest.mark.parametrize("refusal", POLICIES)
+def test_a_refusal_in_the_preview_ends_the_run_with_its_message(
     refusal: str,
     playbook_id: str,
     alert: dict[str, Any],
     sandbox: RunningSandbox,
-    under: Callable[..., EmailSecurity],
+    connect_with_policy: Callable[..., EmailSecurity],
     tmp_path: Path,
 ) -> None:
-    api = under(UNDER[refusal])
-    act = Heard(api)
+    api = connect_with_policy(POLICIES[refusal])
+    act = ActionRecorder(api)
     release = playbook_id == "false-positive-release"
     given = {"alert": FALSE_POSITIVE, "lookback_days": 30} if release else {"alert": alert}
     outcome = run(playbook_id, given, api, tmp_path / "run", act)
     assert (outcome.status, outcome.exit_code) == ("refused", 3)
-    [said] = outcome.steps["preview"]["result"]["refusals"]
-    assert said["type"] == refusal
-    assert said["message"] in outcome.message
+    [reported] = outcome.steps["preview"]["result"]["refusals"]
+    assert reported["type"] == refusal
+    assert reported["message"] in outcome.message
     assert [name for name, _ in act.calls] == ["read-alert", "preview-job"]
     assert sandbox.state.truth()["jobs"] == []
 
@@ -545,7 +547,7 @@ APPROVED_BY_BOB = (
 )
 
 
-def signed(api: EmailSecurity, plan: dict[str, Any]) -> str:
+def sign_approval(api: EmailSecurity, plan: dict[str, Any]) -> str:
     return approve(
         Signing(
             plan_hash=plan["plan_hash"],
@@ -564,62 +566,62 @@ def test_a_run_without_approvals_returns_its_plan_and_runs_it_once_approved(
     playbook_id: str,
     alert: dict[str, Any],
     sandbox: RunningSandbox,
-    under: Callable[..., EmailSecurity],
+    connect_with_policy: Callable[..., EmailSecurity],
     tmp_path: Path,
 ) -> None:
-    api = under(APPROVED_BY_BOB, requested_by="alice")
+    api = connect_with_policy(APPROVED_BY_BOB, requested_by="alice")
     release = playbook_id == "false-positive-release"
     given = {"alert": FALSE_POSITIVE, "lookback_days": 30} if release else {"alert": alert}
-    asked = run(playbook_id, given, api, tmp_path / "one")
-    assert (asked.status, asked.exit_code) == ("refused", 3)
-    assert "requires 1 approval of the plan, and 0 were given" in asked.message
+    unapproved = run(playbook_id, given, api, tmp_path / "one")
+    assert (unapproved.status, unapproved.exit_code) == ("refused", 3)
+    assert "requires 1 approval of the plan, and 0 were given" in unapproved.message
     assert sandbox.state.truth()["jobs"] == []
-    # As it comes out of a file, or out of another program.
-    plan = json.loads(json.dumps(asked.outputs["to_approve"]).replace('"max_drift": 10.0', '"max_drift": 10'))
-    # As `cfes approve` prints it, whole.
-    approved = {**given, "plan": plan, "approvals": [{"approval": signed(api, plan), "approver": "bob"}]}
-    act = Heard(api)
+    # Read as from a file or another program.
+    plan = json.loads(json.dumps(unapproved.outputs["to_approve"]).replace('"max_drift": 10.0', '"max_drift": 10'))
+    # The complete output of `cfes approve`.
+    approved = {**given, "plan": plan, "approvals": [{"approval": sign_approval(api, plan), "approver": "bob"}]}
+    act = ActionRecorder(api)
     done = run(playbook_id, approved, api, tmp_path / "two", act)
     assert (done.status, done.outputs["plan_hash"]) == ("completed", plan["plan_hash"]), done.error
     assert done.outputs["to_approve"] is None
-    assert act.of("preview-job") == []
-    assert {wait["plan"]["plan_hash"] for wait in act.of("wait-for-job")} == {plan["plan_hash"]}
+    assert act.params_of("preview-job") == []
+    assert {wait["plan"]["plan_hash"] for wait in act.params_of("wait-for-job")} == {plan["plan_hash"]}
     [job] = sandbox.state.truth()["jobs"]
     assert ":by=alice:ok=bob:n=" in job["comment"]
-    # Long after the plan and its approval have expired: the job stands, nothing is made.
+    # Long after the plan and its approval have expired, the job is reused and nothing is created.
     api.clock.sleep(48 * 3600)
     assert run(playbook_id, approved, api, tmp_path / "again").outputs["job_id"] == job["job_id"]
 
 
 def test_an_approval_of_another_plan_makes_no_job(
-    alert: dict[str, Any], sandbox: RunningSandbox, under: Callable[..., EmailSecurity], tmp_path: Path
+    alert: dict[str, Any], sandbox: RunningSandbox, connect_with_policy: Callable[..., EmailSecurity], tmp_path: Path
 ) -> None:
-    api = under(APPROVED_BY_BOB, requested_by="alice")
-    plan = previewed(api)
-    for number, other in enumerate((None, previewed(api, sample=1))):
+    api = connect_with_policy(APPROVED_BY_BOB, requested_by="alice")
+    plan = make_plan(api)
+    for number, other in enumerate((None, make_plan(api, sample=1))):
         outcome = purge(
-            alert, api, tmp_path / str(number), approvals=[signed(api, plan)], plan=other, search_by="sender"
+            alert, api, tmp_path / str(number), approvals=[sign_approval(api, plan)], plan=other, search_by="sender"
         )
         assert (outcome.status, outcome.exit_code, outcome.error["type"]) == ("failed", 3, "ApprovalRefused")
     assert sandbox.state.truth()["jobs"] == []
 
 
-def test_a_plan_that_was_made_before_is_used_as_it_is(
+def test_a_given_plan_is_used_without_a_new_preview(
     alert: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
 ) -> None:
     narrower = {**CAMPAIGN, "subject": "Overdue", "end": "2026-11-20T16:00:00Z"}
-    plan = previewed(api, search_params=narrower)
-    act = Heard(api)
+    plan = make_plan(api, search_params=narrower)
+    act = ActionRecorder(api)
     outcome = purge(alert, api, tmp_path / "run", act, plan=plan, search_by="sender")
     assert outcome.status == "completed", outcome.error
-    assert act.of("preview-job") == []
+    assert act.params_of("preview-job") == []
     [job] = sandbox.state.truth()["jobs"]
     assert plan["search_params"].items() <= job["search_params"].items()
     assert outcome.outputs["searched_until"] == "2026-11-20T16:00:00Z"
 
 
 @pytest.mark.parametrize(
-    "changed",
+    "changes",
     [
         {"destination": "DeletedItems"},
         {"action": "RELEASE", "destination": None},
@@ -629,34 +631,37 @@ def test_a_plan_that_was_made_before_is_used_as_it_is(
     ],
 )
 @pytest.mark.parametrize("playbook_id", ANSWERS)
-def test_a_plan_that_is_for_something_else_than_the_alert_is_refused(
+def test_a_plan_that_does_not_match_the_alert_is_refused(
     playbook_id: str,
-    changed: dict[str, Any],
+    changes: dict[str, Any],
     alert: dict[str, Any],
     sandbox: RunningSandbox,
     api: EmailSecurity,
     tmp_path: Path,
 ) -> None:
-    plan = previewed(api, **changed)
+    plan = make_plan(api, **changes)
     release = playbook_id == "false-positive-release"
-    of = {**FALSE_POSITIVE, "From": "somebody@else.example"} if release else alert
+    matching_alert = {**FALSE_POSITIVE, "From": "somebody@else.example"} if release else alert
     outcome = run(
-        playbook_id, {"alert": of, "plan": plan, "max_messages": 99_999, "search_by": "sender"}, api, tmp_path / "run"
+        playbook_id,
+        {"alert": matching_alert, "plan": plan, "max_messages": 99_999, "search_by": "sender"},
+        api,
+        tmp_path / "run",
     )
     assert (outcome.status, outcome.exit_code) == ("refused", 3)
     assert "The given plan does not" in outcome.message
     assert sandbox.state.truth()["jobs"] == []
 
 
-def test_a_plan_that_was_edited_or_holds_too_much_makes_no_job(
+def test_an_edited_or_too_large_plan_makes_no_job(
     alert: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
 ) -> None:
-    plan = previewed(api)
+    plan = make_plan(api)
     edited = purge(alert, api, tmp_path / "one", plan={**plan, "messages": 7}, search_by="sender")
     assert (edited.exit_code, edited.error["type"]) == (3, "PlanRefused")
     large = purge(alert, api, tmp_path / "two", plan=plan, max_messages=7, search_by="sender")
     assert (large.status, large.exit_code) == ("refused", 3)
-    # What the plan says of itself is not believed: it is counted again.
+    # The counts of the plan are not trusted; the search is counted again.
     assert sandbox.state.truth()["jobs"] == []
 
 
@@ -673,20 +678,20 @@ def test_a_plan_with_malicious_mail_is_not_released_without_the_flag(
     search = {"sender": FALSE_POSITIVE["From"], "delivery_status": "quarantined", "start": "2026-10-21T15:32:35Z"}
     sandbox.state.faults.add("searchMessages", "rewrite", set={"final_disposition": "MALICIOUS"}, times=None)
     made = {"action": "RELEASE", "search_params": search}
-    plan, careful = preview_job.run({**made, "allow_malicious": True}, api), preview_job.run(made, api)
+    plan, plan_with_refusal = preview_job.run({**made, "allow_malicious": True}, api), preview_job.run(made, api)
     assert (plan["malicious"] > 0, plan["refusals"]) == (True, [])
-    assert [refusal["type"] for refusal in careful["refusals"]] == ["MaliciousRelease"]
-    for number, given in enumerate((plan, careful)):
+    assert [refusal["type"] for refusal in plan_with_refusal["refusals"]] == ["MaliciousRelease"]
+    for number, given in enumerate((plan, plan_with_refusal)):
         refused = run("false-positive-release", {"alert": FALSE_POSITIVE, "plan": given}, api, tmp_path / f"{number}")
         assert (refused.status, refused.exit_code) == ("refused", 3)
         assert "have the verdict MALICIOUS" in refused.message
     assert sandbox.state.truth()["jobs"] == []
-    said = {"alert": FALSE_POSITIVE, "plan": careful, "allow_malicious": True}
-    allowed = run("false-positive-release", said, api, tmp_path / "allowed")
+    reported = {"alert": FALSE_POSITIVE, "plan": plan_with_refusal, "allow_malicious": True}
+    allowed = run("false-positive-release", reported, api, tmp_path / "allowed")
     assert allowed.status == "completed", allowed.error
 
 
-def test_a_job_that_failed_is_no_success_and_another_attempt_makes_another_job(
+def test_a_failed_job_is_incomplete_and_another_attempt_makes_a_new_job(
     alert: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
 ) -> None:
     sandbox.state.faults.add("createBulkJob", "fail_job", rows=5)
@@ -701,10 +706,10 @@ def test_a_job_that_failed_is_no_success_and_another_attempt_makes_another_job(
     assert len(sandbox.state.truth()["jobs"]) == 2
 
 
-def test_the_closing_numbers_add_up_also_for_a_cancelled_job(
+def test_the_final_counts_of_a_cancelled_job_add_up(
     alert: dict[str, Any], sandbox: RunningSandbox, connect: Connect, tmp_path: Path
 ) -> None:
-    api = connect(sandbox, **NO_SECOND_LOOK)
+    api = connect(sandbox, **NO_DUPLICATE_CHECK_DELAY)
 
     def act(action: str, params: dict[str, Any]) -> dict[str, Any]:
         if action == "wait-for-job" and params["timeout_seconds"] == 300:
@@ -727,7 +732,7 @@ def test_the_closing_numbers_add_up_also_for_a_cancelled_job(
     assert (outcome.exit_code, numbers["outcome"]) == (8, "cancelled")
 
 
-def test_the_longest_sender_still_gets_its_report(
+def test_an_alert_with_the_longest_sender_completes(
     alert: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
 ) -> None:
     sender = "a" * 60 + "@" + ".".join(["b" * 60] * 4) + ".example"

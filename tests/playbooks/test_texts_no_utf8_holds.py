@@ -1,4 +1,4 @@
-"""Text that UTF-8 can't hold: carried through as U+FFFD, or refused before anything is changed. Never after it."""
+"""Text that UTF-8 can't encode becomes U+FFFD, or is refused before any change, never after one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sandbox.server import RunningSandbox
 from tests.conftest import CAMPAIGN, EXAMPLE_ALERT
 from tests.playbooks.test_shipped_playbooks import FALSE_POSITIVE, purge, run
 
-HALVES = ["Invoice \ud83d", "\ude00 overdue", "\ud83d \ude00", "\ude00\ud83d", "\udcff caf\udce9"]
+LONE_SURROGATES = ["Invoice \ud83d", "\ude00 overdue", "\ud83d \ude00", "\ude00\ud83d", "\udcff caf\udce9"]
 
 
 @pytest.fixture
@@ -31,8 +31,8 @@ def changes_of(sandbox: RunningSandbox) -> list[Any]:
     return found
 
 
-@pytest.mark.parametrize("subject", HALVES)
-def test_a_purge_answers_an_alert_with_half_a_surrogate_pair_to_the_end(
+@pytest.mark.parametrize("subject", LONE_SURROGATES)
+def test_a_purge_completes_for_an_alert_with_a_lone_surrogate(
     subject: str, alert: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
 ) -> None:
     outcome = purge({**alert, "Subject": subject, "FromName": subject, "ToName": [subject]}, api, tmp_path / "run")
@@ -42,15 +42,17 @@ def test_a_purge_answers_an_alert_with_half_a_surrogate_pair_to_the_end(
         assert "\N{REPLACEMENT CHARACTER}" in text
 
 
-@pytest.mark.parametrize("subject", HALVES)
-def test_a_release_does_too(subject: str, sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path) -> None:
+@pytest.mark.parametrize("subject", LONE_SURROGATES)
+def test_a_release_handles_an_alert_with_a_lone_surrogate(
+    subject: str, sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
+) -> None:
     outcome = run("false-positive-release", {"alert": {**FALSE_POSITIVE, "Subject": subject}}, api, tmp_path / "run")
     assert outcome.exit_code in (0, 3), outcome
     assert outcome.exit_code == 0 or changes_of(sandbox) == []
 
 
-@pytest.mark.parametrize("subject", HALVES)
-def test_mail_with_half_a_surrogate_pair_is_moved_and_reported(
+@pytest.mark.parametrize("subject", LONE_SURROGATES)
+def test_mail_with_a_lone_surrogate_is_moved_and_reported(
     subject: str, alert: dict[str, Any], start_sandbox: Callable[..., RunningSandbox],
     connect: Callable[..., EmailSecurity], tmp_path: Path,
 ) -> None:  # fmt: skip
@@ -68,7 +70,7 @@ def test_mail_with_half_a_surrogate_pair_is_moved_and_reported(
 
 
 @pytest.mark.parametrize("playbook", ["phish-campaign-purge", "false-positive-release"])
-def test_a_directory_whose_name_is_not_utf8_is_refused_before_anything_is_changed(
+def test_a_directory_name_that_is_not_utf8_is_refused_before_any_change(
     playbook: str, alert: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
 ) -> None:
     directory = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9/run"))

@@ -1,4 +1,4 @@
-"""No trick moves the organisation's own mail or a real sender's; an outsider's alert is answered."""
+"""No trick moves mail of the organization or of a real sender; alerts about outsiders are answered."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from connectors.email_security import EmailSecurity
 from sandbox.message import Attachment, Message, Sender
 from sandbox.server import RunningSandbox
 from tests.conftest import EXAMPLE_ALERT
-from tests.playbooks.test_shipped_playbooks import FALSE_POSITIVE, Connect, Heard, previewed, purge, run
+from tests.playbooks.test_shipped_playbooks import FALSE_POSITIVE, ActionRecorder, Connect, make_plan, purge, run
 
 CEO = "ceo@corp.example"
 BANK = "statements@real-bank.example"
@@ -23,13 +23,13 @@ FILE = "ab" * 32
 
 @pytest.fixture
 def alert() -> dict[str, Any]:
-    """The example's: the one whose campaign the sandbox has planted."""
+    """The example alert, whose campaign is in the sandbox."""
     loaded: dict[str, Any] = json.loads(EXAMPLE_ALERT.read_text())
     return loaded
 
 
 def plant(sandbox: RunningSandbox, sender: str, count: int, **mail: Any) -> None:
-    """Deliver mails of a sender to as many mailboxes, a quarter of an hour ago."""
+    """Deliver `count` mails of a sender to as many mailboxes, 15 minutes ago."""
     tenant = sandbox.state.tenant
     given = {"subject": "Your statement", "disposition": "NONE", **mail}
     by = Sender(sender, spf=given.pop("spf", "pass"), envelope_from=given.pop("envelope_from", ""))
@@ -39,21 +39,21 @@ def plant(sandbox: RunningSandbox, sender: str, count: int, **mail: Any) -> None
         tenant.add(time=time, sender=by, recipients=(f"staff{number}@{domain}",), **given)
 
 
-def changed(sandbox: RunningSandbox) -> list[Message]:
-    """The messages that were really moved or released, once for each mailbox."""
+def changed_messages(sandbox: RunningSandbox) -> list[Message]:
+    """Return the messages that were actually moved or released, once for each mailbox."""
     sandbox.state.truth()
     found = [sandbox.state.tenant.by_id(done.investigate_id) for done in sandbox.state.delivery.done]
     return [message for message in found if message is not None]
 
 
-def moved(sandbox: RunningSandbox) -> set[str]:
-    """The senders whose mail was really moved or released."""
-    return {message.sender.address for message in changed(sandbox)}
+def changed_senders(sandbox: RunningSandbox) -> set[str]:
+    """Return the senders whose mail was actually moved or released."""
+    return {message.sender.address for message in changed_messages(sandbox)}
 
 
 class TestOwnMail:
     @pytest.fixture(autouse=True)
-    def _own_mail_is_there(self, sandbox: RunningSandbox) -> None:
+    def _plant_own_mail(self, sandbox: RunningSandbox) -> None:
         for sender in (CEO, "hr@mail.corp.example", "ceo@xn--bcher-kva.example", "ceo@bücher.example"):
             plant(sandbox, sender, 5, disposition="MALICIOUS")
         plant(
@@ -97,7 +97,7 @@ class TestOwnMail:
         ],
     )  # fmt: skip
     @pytest.mark.parametrize(("proof", "search_by"), [("pass", "auto"), ("fail", "auto"), ("fail", "sender")])
-    def test_it_is_not_moved(
+    def test_own_mail_is_not_moved(
         self,
         proof: str,
         search_by: str,
@@ -118,7 +118,7 @@ class TestOwnMail:
             assert "Nothing was changed" in outcome.message
         assert sandbox.state.truth()["jobs"] == []
 
-    def test_without_the_envelope_field_own_domains_are_enough(
+    def test_own_domains_replace_a_missing_envelope(
         self, alert: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
     ) -> None:
         bare = {name: value for name, value in alert.items() if name != "SMTPEnvelopeTo"}
@@ -128,13 +128,13 @@ class TestOwnMail:
         assert own.exit_code == 3
         answered = purge(bare, api, tmp_path / "three", own_domains=["corp.example"])
         assert answered.status == "completed", answered.error
-        assert moved(sandbox) == {alert["From"]}
+        assert changed_senders(sandbox) == {alert["From"]}
 
     @pytest.mark.parametrize(
         "entry",
         ["@corp.example", "corp.example, b.example", " corp.example", "corp.example\u200e", "mailto:x@corp.example"],
     )
-    def test_an_own_domain_that_cannot_be_read_is_named(
+    def test_an_invalid_own_domain_is_named(
         self, entry: str, alert: dict[str, Any], api: EmailSecurity, sandbox: RunningSandbox, tmp_path: Path
     ) -> None:
         outcome = purge(alert, api, tmp_path / "run", own_domains=["good.example", entry])
@@ -145,7 +145,7 @@ class TestOwnMail:
         assert "U+" in problem["message"]
         assert sandbox.state.truth()["calls"] == {}
 
-    def test_an_explicit_input_moves_it_all_the_same(
+    def test_allow_own_senders_moves_own_mail(
         self, alert: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
     ) -> None:
         own = {**alert, "From": CEO, "DMARCResult": "pass", "SMTPEnvelopeTo": ["bob@corp.onmicrosoft.example"]}
@@ -153,9 +153,9 @@ class TestOwnMail:
         assert f"A sender may be your own: {CEO}" in refused.message
         outcome = purge(own, api, tmp_path / "two", allow_own_senders=True)
         assert outcome.status == "completed", outcome.error
-        assert moved(sandbox) == {CEO}
+        assert changed_senders(sandbox) == {CEO}
 
-    def test_own_mail_among_what_an_attachment_finds_stops_the_run(
+    def test_own_mail_found_by_an_attachment_stops_the_run(
         self, alert: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
     ) -> None:
         file = Attachment("a.msi", "application/x-msi", "", "", alert["Attachments"][0]["Sha256"])
@@ -164,10 +164,10 @@ class TestOwnMail:
         assert (outcome.exit_code, "A sender may be your own: dana@corp.example" in outcome.message) == (3, True)
         assert sandbox.state.truth()["jobs"] == []
 
-    def test_so_does_a_plan_that_is_given(
+    def test_own_mail_in_a_given_plan_stops_the_run(
         self, alert: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
     ) -> None:
-        plan = previewed(api, search_params={"sender": CEO, "start": START, "detections_only": False})
+        plan = make_plan(api, search_params={"sender": CEO, "start": START, "detections_only": False})
         own = {**alert, "From": CEO, "SMTPEnvelopeTo": ["x@partner.example"]}
         outcome = purge(own, api, tmp_path / "run", plan=plan, search_by="sender")
         assert (outcome.exit_code, "A sender may be your own" in outcome.message) == (3, True)
@@ -185,14 +185,14 @@ class TestOutsiders:
             ({"SMTPEnvelopeFrom": "<>"}, {}),
             ({"Links": ["https://[", "::", 5, None, "https://\u202e"]}, {}),
             ({"From": "Invoice Portal <Billing@invoice-portal.example>"}, {}),
-            # Who sends the mail may name any recipient: where own_domains are given, that stops nothing.
+            # The attacker controls the recipients; with own_domains they do not stop the run.
             ({"SMTPEnvelopeTo": ["dana@corp.example", "\u202e@", "a b"]}, {"own_domains": ["corp.example"]}),
             ({"SMTPEnvelopeTo": [""]}, {"own_domains": ["corp.example"]}),
             ({"SMTPEnvelopeTo": ["Dana Lee <dana@corp.example>"]}, {}),
         ],
     )  # fmt: skip
     @pytest.mark.parametrize("proof", ["pass", "fail"])
-    def test_their_alert_is_answered_whatever_its_headers_say(
+    def test_an_alert_about_an_outsider_is_answered_for_any_headers(
         self,
         proof: str,
         change: dict[str, Any],
@@ -204,7 +204,7 @@ class TestOutsiders:
     ) -> None:
         outcome = purge({**alert, "DMARCResult": proof, **change}, api, tmp_path / "run", **inputs)
         assert outcome.status == "completed", outcome.error
-        assert moved(sandbox) == {alert["From"]}
+        assert changed_senders(sandbox) == {alert["From"]}
         assert outcome.outputs["searched_by"] == ("sender" if proof == "pass" else "attachment")
 
 
@@ -235,7 +235,7 @@ SPOOFED = {
 
 class TestRealSenders:
     @pytest.fixture(autouse=True)
-    def _the_bank_has_written(self, sandbox: RunningSandbox) -> None:
+    def _plant_bank_mail(self, sandbox: RunningSandbox) -> None:
         plant(sandbox, BANK, 25)
         plant(
             sandbox,
@@ -249,11 +249,11 @@ class TestRealSenders:
         )
 
     def clean_moved(self, sandbox: RunningSandbox) -> int:
-        return sum(message.disposition == "NONE" for message in changed(sandbox))
+        return sum(message.disposition == "NONE" for message in changed_messages(sandbox))
 
     @pytest.mark.parametrize("checks", [UNPROVED[0], UNPROVED[4]])
     @pytest.mark.parametrize(
-        ("brought", "by"),
+        ("content", "by"),
         [
             ({"Attachments": [{"Sha256": FILE.upper(), "ContentTypeComputed": "application/x-dosexec"}]}, "attachment"),
             ({"Links": ["https://login.phish.test/a", "https://www.real-bank.example/"]}, "link_domain"),
@@ -268,21 +268,21 @@ class TestRealSenders:
             ({}, "subject"),
         ],
     )  # fmt: skip
-    def test_a_forged_sender_is_not_searched_for(
+    def test_a_forged_sender_is_not_used_as_search(
         self,
-        brought: dict[str, Any],
+        content: dict[str, Any],
         by: str,
         checks: dict[str, Any],
         sandbox: RunningSandbox,
         api: EmailSecurity,
         tmp_path: Path,
     ) -> None:
-        outcome = purge({**SPOOFED, **checks, **brought}, api, tmp_path / "run")
+        outcome = purge({**SPOOFED, **checks, **content}, api, tmp_path / "run")
         assert (outcome.status, outcome.outputs["searched_by"]) == ("completed", by), outcome.message
         assert (outcome.outputs["previewed"], self.clean_moved(sandbox)) == (1, 0)
 
     @pytest.mark.parametrize("checks", UNPROVED)
-    def test_a_mail_that_brought_nothing_of_its_own_stops_the_run(
+    def test_a_mail_without_distinctive_content_stops_the_run(
         self, checks: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
     ) -> None:
         outcome = purge({**SPOOFED, **checks, "Subject": " "}, api, tmp_path / "run")
@@ -294,12 +294,12 @@ class TestRealSenders:
         ("change", "inputs"),
         [
             ({}, {"search_by": "sender"}),
-            # The attacker copied the subject of the bank's real statements.
+            # The attacker copied the subject of real statements of the bank.
             ({"Subject": "Your statement"}, {}),
             ({"DMARCResult": "pass"}, {}),
         ],
     )
-    def test_a_plan_of_mostly_clean_mail_stops_the_run_and_shows_it(
+    def test_a_plan_of_mostly_clean_mail_stops_the_run_with_the_counts(
         self,
         change: dict[str, Any],
         inputs: dict[str, Any],
@@ -317,32 +317,32 @@ class TestRealSenders:
         assert self.clean_moved(sandbox) > 0
 
     @pytest.mark.parametrize(
-        "brought",
+        "content",
         [
             {"Attachments": [{"Sha256": "cd" * 32, "ContentTypeComputed": "application/pdf"}]},
             {"Links": ["https://files.shared.test/f?id=1"]},
         ],
     )
-    def test_what_the_attacker_took_over_from_real_mail_stops_the_run(
-        self, brought: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
+    def test_content_copied_from_real_mail_stops_the_run(
+        self, content: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
     ) -> None:
         terms = Attachment("terms.pdf", "application/pdf", "", "", "cd" * 32)
         shared = {"links": ("https://files.shared.test/f?id=2",), "attachments": (terms,)}
         plant(sandbox, BANK, 6, **shared)
         plant(sandbox, "supplier@other.test", 3, **shared)
         plant(sandbox, BANK, 2, disposition="MALICIOUS", **shared)
-        outcome = purge({**SPOOFED, **brought}, api, tmp_path / "run")
+        outcome = purge({**SPOOFED, **content}, api, tmp_path / "run")
         assert (outcome.status, outcome.exit_code) == ("refused", 3)
         assert "9 NONE, 2 MALICIOUS" in outcome.message
         assert sandbox.state.truth()["jobs"] == []
 
-    def test_a_given_plan_of_mostly_clean_mail_is_stopped_too(
+    def test_a_given_plan_of_mostly_clean_mail_stops_the_run(
         self, sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
     ) -> None:
-        plan = previewed(api, search_params={"sender": BANK, "start": START, "detections_only": False})
+        plan = make_plan(api, search_params={"sender": BANK, "start": START, "detections_only": False})
         outcome = purge(SPOOFED, api, tmp_path / "one", plan=plan, search_by="sender")
         assert (outcome.exit_code, "25 NONE" in outcome.message) == (3, True)
-        # By itself the playbook does not take a plan by From for a sender that nothing proves.
+        # Without search_by=sender, a plan by From is refused for an unproved sender.
         other = purge(SPOOFED, api, tmp_path / "two", plan=plan, max_clean_percent=100)
         assert (other.exit_code, "The given plan does not" in other.message) == (3, True)
         assert sandbox.state.truth()["jobs"] == []
@@ -354,28 +354,28 @@ class TestRealSenders:
         assert (outcome.exit_code, "9 BULK, 1 MALICIOUS" in outcome.message) == (3, True)
         assert sandbox.state.truth()["jobs"] == []
 
-    def test_a_search_that_does_not_find_the_alerts_own_message_is_no_success(
+    def test_a_search_without_the_message_of_the_alert_is_no_success(
         self, sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
     ) -> None:
         outcome = purge({**SPOOFED, "Subject": "Never sent"}, api, tmp_path / "run")
         assert sandbox.state.truth()["jobs"] == []
         assert (outcome.exit_code, "not even the alert's own" in outcome.message) == (3, True)
 
-    def test_a_value_is_taken_from_the_alert_only(
+    def test_search_value_must_be_in_the_alert(
         self, sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
     ) -> None:
-        several = {**SPOOFED, "Links": ["https://login.phish.test/a", "https://www.search.test/"]}
-        unclear = purge(several, api, tmp_path / "one", search_by="link_domain")
+        with_two_links = {**SPOOFED, "Links": ["https://login.phish.test/a", "https://www.search.test/"]}
+        unclear = purge(with_two_links, api, tmp_path / "one", search_by="link_domain")
         assert (unclear.exit_code, "login.phish.test, www.search.test" in unclear.message) == (3, True)
         for number, value in enumerate(("real-bank.example", "elsewhere.test", "corp.example", "test", "*.phish.test")):
-            wrong = purge(several, api, tmp_path / f"w{number}", search_by="link_domain", search_value=value)
+            wrong = purge(with_two_links, api, tmp_path / f"w{number}", search_by="link_domain", search_value=value)
             assert (wrong.exit_code, "search_value" in wrong.message) == (3, True)
-        outcome = purge(several, api, tmp_path / "two", search_by="link_domain", search_value="phish.test")
+        outcome = purge(with_two_links, api, tmp_path / "two", search_by="link_domain", search_value="phish.test")
         assert (outcome.status, self.clean_moved(sandbox)) == ("completed", 0)
 
 
-class DiscoversLess(Heard):
-    """Right after the job is created, most of its messages are gone: somebody else deleted them."""
+class DiscoversLess(ActionRecorder):
+    """Remove most messages right after the job is created, as if another person had deleted them."""
 
     def __init__(self, api: EmailSecurity, sandbox: RunningSandbox, keep: int) -> None:
         super().__init__(api)
@@ -403,7 +403,7 @@ def test_a_job_that_discovers_far_less_than_planned_is_no_success(
     connect: Callable[..., EmailSecurity],
     tmp_path: Path,
 ) -> None:
-    # The create waits for nothing, so that mail can go before the job looks for it.
+    # The create does not wait, so mail can disappear before the job searches for it.
     api = connect(sandbox, listing_lag_seconds=0)
     release = playbook_id == "false-positive-release"
     given = {"alert": FALSE_POSITIVE, "lookback_days": 30} if release else {"alert": alert}
@@ -415,7 +415,7 @@ def test_a_job_that_discovers_far_less_than_planned_is_no_success(
 
 class TestRelease:
     @pytest.mark.parametrize("checks", [{"DMARCResult": None}, *UNPROVED[1:4]])
-    def test_a_sender_that_nothing_proves_is_not_released_by_from(
+    def test_an_unproved_sender_is_not_released_by_from(
         self, checks: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
     ) -> None:
         given = {"alert": {**FALSE_POSITIVE, **checks}, "lookback_days": 30}
@@ -423,12 +423,10 @@ class TestRelease:
         assert (outcome.status, outcome.exit_code) == ("refused", 3)
         assert "--set search_by=subject" in outcome.message
         assert sandbox.state.truth()["calls"] == {}
-        said = run("false-positive-release", {**given, "search_by": "sender"}, api, tmp_path / "two")
-        assert said.status == "completed", said.error
+        by_sender = run("false-positive-release", {**given, "search_by": "sender"}, api, tmp_path / "two")
+        assert by_sender.status == "completed", by_sender.error
 
-    def test_a_subject_narrows_what_is_released(
-        self, sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
-    ) -> None:
+    def test_a_subject_narrows_the_release(self, sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path) -> None:
         plant(sandbox, FALSE_POSITIVE["From"], 2, subject="Zebra terms", disposition="SPAM", status="quarantined")
         named = {**FALSE_POSITIVE, "DMARCResult": "fail", "Subject": "Zebra terms"}
         outcome = run(
@@ -450,10 +448,10 @@ class TestRelease:
         assert sandbox.state.truth()["jobs"] == []
 
 
-def test_the_policys_own_domains_make_a_sender_our_own(
+def test_own_domains_of_the_policy_protect_their_senders(
     alert: dict[str, Any], sandbox: RunningSandbox, connect: Connect, tmp_path: Path
 ) -> None:
-    # An alias that neither the envelope nor any recipient shows.
+    # An alias that is not in the envelope or any recipient.
     plant(sandbox, "ceo@alias.test", 3, disposition="MALICIOUS")
     file = tmp_path / "policy.yaml"
     file.write_text("policy: 1\nown_domains: [alias.test]\n")
@@ -463,12 +461,12 @@ def test_the_policys_own_domains_make_a_sender_our_own(
     assert sandbox.state.truth()["jobs"] == []
 
 
-Started = Callable[..., RunningSandbox]
+StartSandbox = Callable[..., RunningSandbox]
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_planted_campaign_is_answered_with_its_clean_copies(
-    seed: int, alert: dict[str, Any], start_sandbox: Started, connect: Connect, tmp_path: Path
+def test_the_whole_campaign_is_moved_with_its_clean_copies(
+    seed: int, alert: dict[str, Any], start_sandbox: StartSandbox, connect: Connect, tmp_path: Path
 ) -> None:
     sandbox = start_sandbox(seed=seed, campaign_size=12)
     outcome = purge(alert, connect(sandbox), tmp_path / "run")

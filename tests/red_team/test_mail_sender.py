@@ -15,7 +15,7 @@ from connectors.email_security import EmailSecurity
 from sandbox.message import Attachment, Message, Sender
 from sandbox.server import RunningSandbox
 from tests.playbooks.test_shipped_playbooks import FALSE_POSITIVE, purge, run
-from tests.playbooks.test_whose_mail_is_moved import BANK, CEO, FILE, SPOOFED, changed, plant
+from tests.playbooks.test_whose_mail_is_moved import BANK, CEO, FILE, SPOOFED, changed_messages, plant
 
 Connect = Callable[..., EmailSecurity]
 SUBJECT = "Your statement"
@@ -40,7 +40,7 @@ def alert_of(sender: str, **fields: Any) -> dict[str, Any]:
 
 
 def changed_clean_messages(sandbox: RunningSandbox) -> list[Message]:
-    return [message for message in changed(sandbox) if message.disposition == "NONE"]
+    return [message for message in changed_messages(sandbox) if message.disposition == "NONE"]
 
 
 def is_refused(outcome: Any, words: str, sandbox: RunningSandbox) -> bool:
@@ -209,7 +209,7 @@ class TestEvasion:
         plant(sandbox, BANK, 5)
         outcome = purge({**alert_of(OUTSIDER), **fields}, api, tmp_path / "run")
         assert outcome.status == "completed", outcome.message or outcome.error
-        assert {message.sender.address for message in changed(sandbox)} == {OUTSIDER}
+        assert {message.sender.address for message in changed_messages(sandbox)} == {OUTSIDER}
         assert outcome.outputs["previewed"] == 12
 
     def test_clean_copies_of_an_unproved_sender_are_moved_too(

