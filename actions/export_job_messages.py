@@ -13,6 +13,7 @@ from pydantic import Field
 
 from actions.contract.action import READ, Action, ActionParams, ActionResult, JobId
 from actions.contract.process import main
+from actions.shapes.about_alert import About
 from actions.shapes.approval_parameters import Approvals
 from actions.shapes.example_job import JOB_ID, example_job
 from actions.shapes.written_file import WrittenRows
@@ -26,6 +27,8 @@ from remediation.exports.resume import Resume
 
 
 class Params(ActionParams):
+    quoted = frozenset({"about"})
+
     job_id: JobId
     status: MessageStatus | None = Field(None, description="Only rows with this status; all rows unless given.")
     format: Literal["ndjson", "csv", "json", "parquet"] = Field("ndjson", description="How rows are written.")
@@ -63,6 +66,7 @@ class Params(ActionParams):
     )
     plan: dict[str, Any] | None = Field(None, description="For the bundle: the plan of the job.")
     approvals: Approvals | None = Field(None, max_length=10, description="For the bundle: the approvals of the job.")
+    about: About | None = Field(None, description="For the bundle: the title, alert and warnings of its report.")
     resume: Resume | None = Field(
         None, description="The `resume` object of the previous result or error, to continue the export."
     )
@@ -117,7 +121,10 @@ def export_job_messages(p: Params, api: EmailSecurity) -> Result:
         # Brings zipfile and Jinja2.
         from remediation.evidence.contents import BundleWriter  # noqa: PLC0415
 
-        bundle = BundleWriter(api, status=p.status, plan=p.plan, approvals=p.approvals, pseudonyms=pseudonyms)
+        about = None if p.about is None else p.about.model_dump(exclude_none=True)
+        bundle = BundleWriter(
+            api, status=p.status, plan=p.plan, approvals=p.approvals, about=about, pseudonyms=pseudonyms
+        )
     if p.time_budget_seconds is not None:
         api = api.with_deadline(Deadline(api.clock, p.time_budget_seconds))
     return Result.model_validate(export_rows(api, request, pseudonyms, bundle).values())
@@ -126,13 +133,16 @@ def export_job_messages(p: Params, api: EmailSecurity) -> Result:
 def _bundle_problems(p: Params) -> list[Problem]:
     problems: list[Problem] = []
     if p.evidence is None:
-        given = {"plan": p.plan, "approvals": p.approvals}
+        given = {"plan": p.plan, "approvals": p.approvals, "about": p.about}
         problems += [
             {"pointer": f"/{name}", "message": "is for `evidence: bundle`"} for name in given if given[name] is not None
         ]
     if p.pseudonymize and p.approvals:
         message = "name the approvers: leave approvals out of a pseudonymized export"
         problems.append({"pointer": "/approvals", "message": message})
+    if p.pseudonymize and p.about is not None:
+        message = "may name people: leave about out of a pseudonymized export"
+        problems.append({"pointer": "/about", "message": message})
     return problems
 
 

@@ -14,21 +14,13 @@ from pydantic import Field
 
 from actions.contract.action import Action, ActionParams, ActionResult
 from actions.contract.process import main
+from actions.shapes.about_alert import AlertFacts
 from actions.shapes.example_job import example_job
 from actions.shapes.job_document import JobDocument
 from actions.shapes.written_file import WrittenFile
 from core.clock import SystemClock
 from core.version import VERSION
 from remediation.reports.request_facts import request_facts
-
-
-class Alert(ActionParams):
-    """The alert that started the response."""
-
-    id: str | None = Field(None, description="The alert's ID.")
-    sender: str | None = Field(None, description="The sender's address.")
-    subject: str | None = Field(None, description="The subject line.")
-    received: str | None = Field(None, description="RFC 3339.")
 
 
 class Params(ActionParams):
@@ -47,7 +39,7 @@ class Params(ActionParams):
     outcome: str | None = Field(None, description="The outcome, as wait-for-job gives it.")
     export: dict[str, Any] | None = Field(None, description="The result of export-job-messages.")
     rows: str | None = Field(None, min_length=1, max_length=4096, description="Path of the exported NDJSON file.")
-    alert: Alert | None = Field(None, description="The alert that started the response.")
+    alert: AlertFacts | None = Field(None, description="The alert that started the response.")
     playbook: str | None = Field(None, max_length=200, description="The playbook that ran.")
     generated_at: str | None = Field(
         None, max_length=40, description="The time of the report, RFC 3339; now by default."

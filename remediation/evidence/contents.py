@@ -50,7 +50,8 @@ PACK = "cloudflare-email-security-pack"
 class BundleWriter:
     """Writes a bundle when the rows are complete. Create it before the first read: it rejects a bad key at once.
 
-    status: the only exported status; None for all. pseudonyms: replaces names in the rows and all other files.
+    status: the only exported status; None for all. about: the title, alert and warnings of the report. pseudonyms:
+    replaces names in the rows and all other files.
     Raises: ConnectionSettingsError.
     """
 
@@ -61,6 +62,7 @@ class BundleWriter:
         status: str | None,
         plan: Mapping[str, Any] | None,
         approvals: Sequence[str] | None,
+        about: Mapping[str, Any] | None,
         pseudonyms: Pseudonyms | None,
     ) -> None:
         self._api = api
@@ -68,6 +70,7 @@ class BundleWriter:
         self._status = status
         self._plan = plan
         self._approvals = approvals
+        self._about = about or {}
         self._checked_approvals: BundledApprovals | None = None
         self._check: ApprovalCheck | None = None
         self._policy: dict[str, Any] = {}
@@ -203,13 +206,14 @@ class BundleWriter:
         with rows.proved_lines() as lines:
             facts = {
                 "title": "Bulk action report",
+                **self._about,
                 "generated_at": format_instant(now.replace(microsecond=0)),
                 "pack_version": VERSION,
                 "job": job,
                 "request": self._request(job),
                 "export": export,
                 "rows": rows_of(lines),
-                "warnings": export["warnings"],
+                "warnings": list(dict.fromkeys([*self._about.get("warnings", ()), *export["warnings"]])),
             }
             hashes = {file.path: file.sha256 for file in bundle.files}
             html, markdown = render_all(facts, ("html", "markdown"), hashes)

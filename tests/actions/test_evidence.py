@@ -87,6 +87,26 @@ def test_a_bundle_holds_all_evidence_of_a_job(
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
+def test_the_report_of_a_bundle_says_what_it_is_about(
+    sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
+) -> None:
+    job_id = create_move_job.run({"search_params": CAMPAIGN, "destination": "JunkEmail"}, api)["job_id"]
+    wait_for_job.run({"job_id": job_id}, api)
+    about = {
+        "title": "Campaign of <b>evil.test</b> {{ 7*7 }}",
+        "alert": {"id": "alert-7", "sender": "x@evil.test", "subject": "Invoice \ud83d <script>"},
+        "warnings": ["mail that arrived later is not included"],
+    }
+    export_bundle(api, job_id, tmp_path / "case", about=about)
+    assert verify(tmp_path / "case").intact
+    files = files_of(tmp_path / "case")
+    for name in ("report.html", "report.md"):
+        for text in ("evil.test", "{{ 7*7 }}", "alert-7", "\N{REPLACEMENT CHARACTER}", "mail that arrived later"):
+            assert text in files[name], (name, text)
+    assert "<script" not in files["report.html"]
+    assert "<b>evil" not in files["report.html"]
+
+
 def test_a_bundle_lists_every_call_and_no_secret(api: EmailSecurity, sandbox: RunningSandbox, tmp_path: Path) -> None:
     job_id = finished_job(api)
     sandbox.state.faults.add("listBulkJobMessages", "status", status=502, times=1)
@@ -226,6 +246,9 @@ def test_an_invalid_evidence_key_is_reported_before_any_call(tmp_path: Path) -> 
         ({"evidence": None, "plan": {}, "approvals": []}, ["/plan", "/approvals"]),
         ({"evidence": "zip"}, ["/evidence"]),
         ({"pseudonymize": True, "approvals": ["a.b.c"]}, ["/approvals"]),
+        ({"evidence": None, "about": {}}, ["/about"]),
+        ({"pseudonymize": True, "about": {"alert": {"sender": "x@evil.test"}}}, ["/about"]),
+        ({"about": {"titel": "x"}}, ["/about/titel"]),
     ],
 )
 def test_contradictory_parameters_are_refused(params: dict[str, Any], pointers: list[str], tmp_path: Path) -> None:
