@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -115,7 +116,7 @@ def test_one_of_two_concurrent_exports_wins_and_the_other_fails(
 
     def hold_first_puts(request: Request) -> None:
         # The file, or the claim to complete it: both exports have found nothing at the destination.
-        key = request.path.split("?")[0]
+        key = unquote(request.path.split("?")[0])
         if request.method == "PUT" and re.search(r"/rows-\d+(\.partial\.claim)?$", key) and "?" not in request.path:
             with lock:
                 first_puts[key] += 1
