@@ -1,4 +1,4 @@
-"""Processes that create jobs, for the tests that kill them."""
+"""Fixtures for the tests that kill processes which create jobs."""
 
 from __future__ import annotations
 

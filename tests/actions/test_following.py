@@ -72,7 +72,7 @@ def test_the_discovery_limit_applies_to_the_followed_job(service: JobsService, c
 
 OTHERS: dict[str, Row] = {
     "another key": {"key": "case-43"},
-    "cancelled too": {"status": "CANCELLED"},
+    "also cancelled": {"status": "CANCELLED"},
     "another folder": {"action_params": {"type": "MOVE", "destination": "Inbox"}},
     "another search": {"search_params": {"sender": "other@phish.example"}},
     "a wider search": {"search_params": {}},

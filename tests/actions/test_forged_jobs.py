@@ -24,7 +24,7 @@ Connect = Callable[..., EmailSecurity]
 KEY = "alert-4711"
 PLAN_KEY = "plan-key-that-must-never-show-0123456789"
 MOVE = {"search_params": CAMPAIGN, "destination": "JunkEmail", "idempotency_key": KEY}
-START = str(CAMPAIGN["start"])
+CAMPAIGN_START = str(CAMPAIGN["start"])
 NUMBERS = ("messages", "distinct_messages", "recipients", "malicious", "cancel_if_discovered_over")
 
 
@@ -68,9 +68,9 @@ OTHER_REQUESTS: dict[str, tuple[dict[str, Any], str]] = {
     "narrowed by a subject": ({"search_params": {**CAMPAIGN, "subject": "nothing has this"}}, "subject"),
     "narrowed by a recipient": ({"search_params": {**CAMPAIGN, "recipient": "x@corp.example"}}, "recipient"),
     "narrowed by a verdict": ({"search_params": {**CAMPAIGN, "final_disposition": "SPAM"}}, "final_disposition"),
-    "an empty window": ({"search_params": {**CAMPAIGN, "end": START}}, "end"),
+    "an empty window": ({"search_params": {**CAMPAIGN, "end": CAMPAIGN_START}}, "end"),
     "an end before the alert": ({"search_params": {**CAMPAIGN, "end": "2026-11-14T00:00:00Z"}}, "end"),
-    "an end ahead": ({"search_params": {**CAMPAIGN, "end": "2027-11-14T00:00:00Z"}}, "end"),
+    "an end in the future": ({"search_params": {**CAMPAIGN, "end": "2027-11-14T00:00:00Z"}}, "end"),
     "a later start": ({"search_params": {**CAMPAIGN, "start": "2026-11-20T15:32:35Z"}}, "start"),
     "an earlier start": ({"search_params": {**CAMPAIGN, "start": "2026-11-13T15:32:34Z"}}, "start"),
     "no start": ({"search_params": without("start")}, "start"),
@@ -129,7 +129,7 @@ def test_a_job_with_the_plan_digest_but_another_window_is_not_reused(
 
 
 SAME_REQUESTS: dict[str, dict[str, Any]] = {
-    "as it was sent": {},
+    "unchanged": {},
     "the defaults": {"search_params": {**CAMPAIGN, "submissions": False, "action_log": False}},
     "another spelling of the start": {"search_params": {**CAMPAIGN, "start": "2026-11-13T16:32:35.000+01:00"}},
     "another order": {"search_params": dict(reversed(CAMPAIGN.items()))},
@@ -160,7 +160,7 @@ def test_a_later_run_with_a_new_plan_reuses_the_job_of_the_earlier_plan(
     assert count_jobs(sandbox) == 1
 
 
-@pytest.mark.parametrize("start", [None, START])
+@pytest.mark.parametrize("start", [None, CAMPAIGN_START])
 def test_a_pinned_window_is_compared_relative_to_the_creation_of_the_job(
     start: str | None, sandbox: RunningSandbox, api: EmailSecurity
 ) -> None:
@@ -173,7 +173,7 @@ def test_a_pinned_window_is_compared_relative_to_the_creation_of_the_job(
     assert create_move_job.run({"plan": plan, "idempotency_key": KEY}, api)["job_id"] == first["job_id"]
 
 
-def edited(plan: dict[str, Any], **changes: Any) -> dict[str, Any]:
+def edit_plan(plan: dict[str, Any], **changes: Any) -> dict[str, Any]:
     """Return the plan with other content and the hash of that content; anyone can make such a plan."""
     changed = {**plan, **changes}
     return {**changed, "plan_hash": hash_of(Plan.model_validate(changed))}
@@ -182,7 +182,7 @@ def edited(plan: dict[str, Any], **changes: Any) -> dict[str, Any]:
 def test_the_job_of_an_edited_plan_is_not_reused_for_the_alert(sandbox: RunningSandbox, api: EmailSecurity) -> None:
     """The job of an edited plan matches no message; the real run must not report it as success."""
     plan = preview_job.run({"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail"}, api)
-    empty = edited(
+    empty = edit_plan(
         plan,
         search_params={**plan["search_params"], "sender": "nobody@elsewhere.example"},
         **dict.fromkeys(NUMBERS, 0),
@@ -382,7 +382,7 @@ class TestWithAPlanKey:
 
 
 def test_a_release_with_a_stamp_of_another_request_is_not_reused(sandbox: RunningSandbox, api: EmailSecurity) -> None:
-    search = {"sender": "statements@partner-bank.example", "start": START}
+    search = {"sender": "statements@partner-bank.example", "start": CAMPAIGN_START}
     stamp = Stamp.of(sandbox.account_id, KEY, {"action": "RELEASE", "search_params": search})
     forged = create_forged_job(sandbox, stamp.on(""), search_params=search, destination="DeletedItems")
     with pytest.raises(IdempotencyConflict, match=forged):
@@ -402,7 +402,7 @@ def test_a_release_with_a_stamp_of_another_request_is_not_reused(sandbox: Runnin
 def test_another_spelling_of_a_request_reuses_its_job(
     first: dict[str, Any], again: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity
 ) -> None:
-    search = {"sender": "billing@invoice-portal.example", "start": START}
+    search = {"sender": "billing@invoice-portal.example", "start": CAMPAIGN_START}
     made = [
         create_move_job.run({**MOVE, "search_params": {**search, **given}}, api)["job_id"] for given in (first, again)
     ]

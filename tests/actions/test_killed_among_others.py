@@ -22,7 +22,7 @@ def sandbox(sandbox_with_idle_jobs: RunningSandbox) -> RunningSandbox:
         ("the create is sent and lost", False),
         ("the check for duplicates is sent", True),
     ],
-    ids=["before its own", "after its own"],
+    ids=["before the second create", "after the second create"],
 )
 def test_a_late_create_of_a_killed_worker_during_the_second_call_leaves_one_job(
     where: str, own: bool, sandbox: RunningSandbox, start: Start

@@ -53,7 +53,7 @@ def write_lines(path: Path, *rows: Any) -> str:
     return str(path)
 
 
-class TestNamed:
+class TestIds:
     def test_exactly_the_named_messages_are_moved(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
         ids = ids_of(api, 7)
         result = move(api, ids=ids)
@@ -112,9 +112,9 @@ class TestNamed:
         success = [row["success"] is True for row in result["results"]]
         assert success == sorted(success)
         assert ABSENT in {row["id"] for row in result["results"]}
-        whole = move(api, ids=[*ids, ABSENT], max_result_bytes=50_000_000, skip_done=True)
-        assert whole["truncated"] == {}
-        assert len(whole["results"]) >= 1501
+        complete = move(api, ids=[*ids, ABSENT], max_result_bytes=50_000_000, skip_done=True)
+        assert complete["truncated"] == {}
+        assert len(complete["results"]) >= 1501
 
     def test_a_dry_run_returns_all_ids_or_none(self, start_sandbox: Start, connect: Connect) -> None:
         api = connect(start_sandbox(messages=800, **SMOOTH))

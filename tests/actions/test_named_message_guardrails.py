@@ -43,12 +43,12 @@ def connect_with_policy(
 ) -> ConnectWithPolicy:
     """A function that connects under a policy with these fields."""
 
-    def under(connection: dict[str, Any] | None = None, **policy: Any) -> EmailSecurity:
+    def connect_under(connection: dict[str, Any] | None = None, **policy: Any) -> EmailSecurity:
         file = tmp_path / "policy.yaml"
         file.write_text(json.dumps({"policy": 1, **policy}))
         return connect(sandbox, policy_file=str(file), **(connection or {}))
 
-    return under
+    return connect_under
 
 
 def move(api: EmailSecurity, ids: list[str], **params: Any) -> dict[str, Any]:
@@ -163,22 +163,22 @@ class TestProtected:
         assert sent(sandbox) == []
 
 
-def key_of(name: str) -> Ed25519PrivateKey:
+def private_key_of(name: str) -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(name.encode()).digest())
 
 
 def approver(name: str) -> dict[str, str]:
-    pem = key_of(name).public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    pem = private_key_of(name).public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     return {"name": name, "public_key": pem.decode()}
 
 
-def approval(api: EmailSecurity, name: str, hashed: str, jti: str = "one") -> str:
+def approval(api: EmailSecurity, name: str, hash_of_plan: str, jti: str = "one") -> str:
     return approve(
         Signing(
-            plan_hash=hashed,
+            plan_hash=hash_of_plan,
             account_id=api.connection.account_id,
             approver=name,
-            private_key_pem=key_of(name).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+            private_key_pem=private_key_of(name).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
             now=api.clock.now(),
             lifetime_seconds=3600,
             jti=jti,
@@ -318,7 +318,7 @@ def test_a_dry_run_counts_messages_and_recipients(api: EmailSecurity) -> None:
     assert (dry["messages"], dry["recipients"]) == (len(found), len(everybody))
 
 
-class TestDryRunsShowTheMessages:
+class TestDryRunDetails:
     def test_a_dry_run_shows_message_details_from_the_service(
         self, sandbox: RunningSandbox, api: EmailSecurity
     ) -> None:

@@ -160,7 +160,7 @@ class TestCreatingFromAPlan:
             create(api, destination="Inbox")
 
 
-class TestMailThatArrivesAfterThePreview:
+class TestLateMail:
     def test_mail_after_the_pinned_window_is_not_moved(
         self, start_sandbox: Callable[..., RunningSandbox], connect: Connect
     ) -> None:
@@ -332,41 +332,41 @@ class TestMailThatArrivesAfterThePreview:
             wait(api, made, plan=preview(api, max_messages=9999, destination="Inbox"))
 
 
-class TestClocksThatJump:
+class TestClockJumps:
     def test_a_plan_from_the_future_is_refused(self, sandbox: RunningSandbox, connect: Connect) -> None:
-        fast_api, here = connect(sandbox), connect(sandbox)
+        fast_api, local_api = connect(sandbox), connect(sandbox)
         assert isinstance(fast_api.clock, FakeClock)
         fast_api.clock.set_forward(hours=3)
-        search = {**CAMPAIGN, "end": format_instant(here.clock.now())}
+        search = {**CAMPAIGN, "end": format_instant(local_api.clock.now())}
         plan = preview(fast_api, search_params=search)
         with pytest.raises(PlanRefused, match="is in the future"):
-            create(here, plan=plan)
+            create(local_api, plan=plan)
         assert effects(sandbox) == []
 
     def test_an_expired_plan_is_refused(self, sandbox: RunningSandbox, connect: Connect) -> None:
-        here = connect(sandbox)
-        plan = preview(here)
-        assert isinstance(here.clock, FakeClock)
-        here.clock.set_forward(hours=25)
+        local_api = connect(sandbox)
+        plan = preview(local_api)
+        assert isinstance(local_api.clock, FakeClock)
+        local_api.clock.set_forward(hours=25)
         with pytest.raises(PlanRefused, match="older than 24 h"):
-            create(here, plan=plan)
+            create(local_api, plan=plan)
 
     def test_a_clock_jump_after_the_preview_keeps_the_window(self, sandbox: RunningSandbox, connect: Connect) -> None:
-        here = connect(sandbox)
-        plan = preview(here)
-        assert isinstance(here.clock, FakeClock)
-        here.clock.set_forward(hours=20)
-        made = create(here, plan=plan)
+        local_api = connect(sandbox)
+        plan = preview(local_api)
+        assert isinstance(local_api.clock, FakeClock)
+        local_api.clock.set_forward(hours=20)
+        made = create(local_api, plan=plan)
         job = made["job"]["search_params"]
         assert (job["start"], job["end"]) == (plan["search_params"]["start"], plan["search_params"]["end"])
 
     def test_a_reused_job_needs_no_fresh_plan(self, sandbox: RunningSandbox, connect: Connect) -> None:
-        here = connect(sandbox)
-        plan = preview(here)
-        made = create(here, plan=plan)
-        assert isinstance(here.clock, FakeClock)
-        here.clock.set_forward(days=30)
-        assert create(here, plan=plan)["job_id"] == made["job_id"]
+        local_api = connect(sandbox)
+        plan = preview(local_api)
+        made = create(local_api, plan=plan)
+        assert isinstance(local_api.clock, FakeClock)
+        local_api.clock.set_forward(days=30)
+        assert create(local_api, plan=plan)["job_id"] == made["job_id"]
 
 
 class TestGuardrails:

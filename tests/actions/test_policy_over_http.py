@@ -48,12 +48,12 @@ MOVE = {"search_params": CAMPAIGN, "destination": "JunkEmail"}
 def connect_with_policy(sandbox: RunningSandbox, connect: Connect, tmp_path: Path) -> Callable[..., EmailSecurity]:
     """A function that connects under a policy with this text."""
 
-    def connected(text: str, **settings: Any) -> EmailSecurity:
+    def connect_under(text: str, **settings: Any) -> EmailSecurity:
         file = tmp_path / "policy.yaml"
         file.write_text(f"policy: 1\n{text}\n")
         return connect(sandbox, policy_file=str(file), **settings)
 
-    return connected
+    return connect_under
 
 
 def effects(sandbox: RunningSandbox) -> list[Any]:
@@ -69,7 +69,7 @@ def preview(api: EmailSecurity, **params: Any) -> dict[str, Any]:
     return preview_job.run({"action": "MOVE", **MOVE, **params}, api)
 
 
-class TestCapsAndDestinations:
+class TestLimitsAndDestinations:
     def test_a_parameter_cannot_raise_the_message_limit(
         self, sandbox: RunningSandbox, connect_with_policy: Connect
     ) -> None:

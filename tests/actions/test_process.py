@@ -60,7 +60,7 @@ def run_main(
 
 
 BAD_PARAMETERS: dict[str, tuple[str, object, str, str]] = {
-    "a misspelt search field": (
+    "a misspelled search field": (
         "create-move-job", {"search_params": {"sendr": "x"}, "destination": "JunkEmail"},
         "/search_params/sendr", "did you mean 'sender'?"),
     "MOVE without destination": ("create-move-job", {"search_params": CAMPAIGN}, "/destination", "required"),
@@ -73,19 +73,19 @@ BAD_PARAMETERS: dict[str, tuple[str, object, str, str]] = {
         "create-move-job", {**MOVE, "search_params": {**CAMPAIGN, "start": "2026-11-13T15:32:35"}},
         "/search_params/start", "zone"),
     "a job ID that is not a UUID": ("get-job", {"job_id": "../../zones"}, "/job_id", "is not a valid UUID"),
-    "no search_params at all": ("create-move-job", {"destination": "JunkEmail"}, "/search_params", "required"),
+    "no search_params": ("create-move-job", {"destination": "JunkEmail"}, "/search_params", "required"),
     "an empty criterion": ("release-job", {"search_params": {"sender": " "}}, "/search_params/sender", "is empty"),
     "a parameter of another action": ("release-job", MOVE, "/destination", "unknown parameter"),
     "parameters that are a list": ("get-job", [], "", "a JSON object"),
     "a negative time": ("wait-for-job", {"job_id": JOB_ID, "timeout_seconds": -1}, "/timeout_seconds", "greater"),
-    "intervals the wrong way round": (
+    "a minimum interval above the maximum": (
         "wait-for-job", {"job_id": JOB_ID, "min_interval_seconds": 9, "max_interval_seconds": 2},
         "/min_interval_seconds", "max_interval_seconds"),
     "a path that cannot be written": (
         "export-job-messages", {"job_id": JOB_ID, "destination": "/nowhere/rows.ndjson"}, "/destination", "directory"),
     "a path that is a directory": ("export-job-messages", {"job_id": JOB_ID, "destination": "/"}, "/destination", ""),
     "a path with a NUL": ("export-job-messages", {"job_id": JOB_ID, "destination": "a\0b"}, "/destination", "NUL"),
-    "an inline export to be resumed": (
+    "a resume of an inline export": (
         "export-job-messages",
         {"job_id": JOB_ID, "resume": {"job_id": JOB_ID, "status": None, "page": 2, "rows": 0, "sha256": "0" * 64,
                                       "passes": 0, "job_was": None}},
@@ -107,17 +107,17 @@ def test_bad_parameters_exit_2_and_name_every_problem(
 
 INVALID_INPUTS: dict[str, bytes] = {
     "nothing": b"",
-    "no JSON": b"sender=x",
-    "half of it": b'{"job_id": ',
+    "invalid JSON": b"sender=x",
+    "a truncated document": b'{"job_id": ',
     "two documents": b"{} {}",
-    "bytes that are no text": b"\xff\xfe\x00",
+    "bytes that are not text": b"\xff\xfe\x00",
     "a list": b"[1]",
     "a string": b'"x"',
     "NaN": b'{"timeout_seconds": NaN}',
     "a key twice": b'{"job_id": "a", "job_id": "b"}',
     "too deep": b"[" * 100_000,
-    "deep inside": b'{"job_id": ' + b'{"a": ' * 50_000,
-    "a number without end": b'{"timeout_seconds": ' + b"9" * 5_000 + b"}",
+    "too deep inside a value": b'{"job_id": ' + b'{"a": ' * 50_000,
+    "a very long number": b'{"timeout_seconds": ' + b"9" * 5_000 + b"}",
     "5 MB": b'{"job_id": "' + b"x" * 5_000_000 + b'"}',
 }
 
@@ -136,8 +136,8 @@ BAD_SETTINGS: dict[str, tuple[dict[str, str], int, str]] = {
     "no account": ({"CLOUDFLARE_ACCOUNT_ID": ""}, 2, "CLOUDFLARE_ACCOUNT_ID"),
     "an account ID too long": ({"CLOUDFLARE_ACCOUNT_ID": "0" * 33}, 2, "CLOUDFLARE_ACCOUNT_ID"),
     "http to another host": ({"CLOUDFLARE_BASE_URL": "http://api.example/client/v4"}, 2, "https"),
-    "a log mode that does not exist": ({"CFES_LOG": "yaml"}, 2, "CFES_LOG"),
-    "a service that is not there": ({}, 6, "could not be reached"),
+    "an unknown log mode": ({"CFES_LOG": "yaml"}, 2, "CFES_LOG"),
+    "an unreachable service": ({}, 6, "could not be reached"),
 }
 
 

@@ -70,5 +70,5 @@ def test_a_long_job_list_loses_its_oldest_jobs(comment: str) -> None:
     assert (result["count"], result["truncated"]["jobs"]) == (900, {"kept": len(result["jobs"]), "total": 900})
     # The newest jobs are kept.
     assert [found["job_id"][:8] for found in result["jobs"]][:2] == ["00000899", "00000898"]
-    whole = list_jobs.run({"max_result_bytes": 50_000_000}, connected(Jobs()))
-    assert (len(whole["jobs"]), whole["truncated"]) == (900, {})
+    complete = list_jobs.run({"max_result_bytes": 50_000_000}, connected(Jobs()))
+    assert (len(complete["jobs"]), complete["truncated"]) == (900, {})

@@ -30,7 +30,7 @@ FALSE_POSITIVE = {
 }
 
 
-class Killed(BaseException):
+class WorkerKilled(BaseException):
     """Stands for the death of the worker."""
 
 
@@ -44,7 +44,7 @@ def run(
 ) -> local.Outcome:
     def act(action: str, params: dict[str, Any]) -> dict[str, Any]:
         if action == killed_at:
-            raise Killed
+            raise WorkerKilled
         return catalog.find(action).run(params, api)
 
     playbook = library.find(playbook_id)
@@ -110,7 +110,7 @@ def test_a_second_worker_follows_the_running_job(
 ) -> None:
     # The create does not wait, so the job still runs.
     api = connect(sandbox, listing_lag_seconds=0)
-    with pytest.raises(Killed):
+    with pytest.raises(WorkerKilled):
         purge(api, tmp_path / "one", killed_at="wait-for-job")
     second = purge(api, tmp_path / "two")
     assert (second.status, second.exit_code) == ("completed", 0), second.error

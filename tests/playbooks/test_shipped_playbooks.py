@@ -33,7 +33,7 @@ PLAYBOOKS = library.available()
 BY_ID = {playbook.id: playbook for playbook in PLAYBOOKS}
 
 # The playbooks that answer an alert with one job.
-ANSWERS = ("phish-campaign-purge", "false-positive-release")
+ONE_JOB_PLAYBOOKS = ("phish-campaign-purge", "false-positive-release")
 
 # The actions that create a job from a plan.
 MAKE_JOBS = ("create-move-job", "release-job")
@@ -223,15 +223,15 @@ def test_a_timestamp_can_be_a_number_or_a_text(
 
 
 FAULTS: dict[str, list[dict[str, Any]]] = {
-    "the create's answer is lost": [{"operation": "createBulkJob", "kind": "drop_after"}],
+    "the answer to the create is lost": [{"operation": "createBulkJob", "kind": "drop_after"}],
     "the create never arrives": [{"operation": "createBulkJob", "kind": "drop_before"}],
-    "the service is away for a while": [{"operation": "*", "kind": "status", "status": 503, "times": 15, "after": 3}],
-    "the rate limit blocks in the middle": [
+    "a temporary outage": [{"operation": "*", "kind": "status", "status": 503, "times": 15, "after": 3}],
+    "a rate limit block during the wait": [
         {"operation": "getBulkJob", "kind": "rate_limit", "retry_after": 280, "block": True, "after": 1}],
-    "the edge answers with a page": [{"operation": "*", "kind": "html", "times": 2, "after": 2}],
-    "a page comes back empty": [{"operation": "listBulkJobMessages", "kind": "empty_page"}],
-    "rows shift": [{"operation": "listBulkJobMessages", "kind": "shift_rows", "by": -3}],
-    "the search is slow": [{"operation": "searchMessages", "kind": "slow_search", "seconds": 20}],
+    "an HTML page as answer": [{"operation": "*", "kind": "html", "times": 2, "after": 2}],
+    "an empty page of rows": [{"operation": "listBulkJobMessages", "kind": "empty_page"}],
+    "rows shift between pages": [{"operation": "listBulkJobMessages", "kind": "shift_rows", "by": -3}],
+    "a slow search": [{"operation": "searchMessages", "kind": "slow_search", "seconds": 20}],
 }  # fmt: skip
 
 
@@ -332,7 +332,7 @@ def test_an_incomplete_alert_is_refused_with_pointers(tmp_path: Path) -> None:
 def test_every_job_of_a_shipped_playbook_is_made_from_a_plan() -> None:
     steps = [step for playbook in PLAYBOOKS for step in playbook.steps if isinstance(step, ActionStep)]
     given = [step.with_ for step in steps if step.action in MAKE_JOBS]
-    assert len(given) >= len(ANSWERS)
+    assert len(given) >= len(ONE_JOB_PLAYBOOKS)
     for params in given:
         assert params["plan"]
         assert not {"search_params", "destination"} & set(params)
@@ -376,7 +376,7 @@ def test_own_domains_can_be_given_if_the_alert_has_no_envelope(
 
 
 @pytest.mark.parametrize("sender", ["partner-bank.example", "example", "@x.example", "a@b", "a b@c.example", ""])
-@pytest.mark.parametrize("playbook_id", ANSWERS)
+@pytest.mark.parametrize("playbook_id", ONE_JOB_PLAYBOOKS)
 def test_a_sender_that_is_not_an_address_is_refused(playbook_id: str, sender: str) -> None:
     playbook = library.find(playbook_id)
     given = {"AlertID": "a", "From": sender, "Timestamp": 1795188755, "FinalDisposition": "malicious"}
@@ -461,7 +461,7 @@ def test_a_cancel_with_an_unknown_outcome_is_retried(
     assert (outcome.status, outcome.exit_code) == ("incomplete", 8)
 
 
-@pytest.mark.parametrize("playbook_id", ANSWERS)
+@pytest.mark.parametrize("playbook_id", ONE_JOB_PLAYBOOKS)
 def test_a_wait_with_an_unknown_outcome_is_retried(
     playbook_id: str, alert: dict[str, Any], api: EmailSecurity, tmp_path: Path
 ) -> None:
@@ -511,15 +511,15 @@ POLICIES: dict[str, str] = {
 def connect_with_policy(sandbox: RunningSandbox, connect: Connect, tmp_path: Path) -> Callable[..., EmailSecurity]:
     """A function that connects under a policy with this text."""
 
-    def connected(text: str, **settings: Any) -> EmailSecurity:
+    def connect_under(text: str, **settings: Any) -> EmailSecurity:
         file = tmp_path / "policy.yaml"
         file.write_text(f"policy: 1\n{text}\n")
         return connect(sandbox, policy_file=str(file), **settings)
 
-    return connected
+    return connect_under
 
 
-@pytest.mark.parametrize("playbook_id", ANSWERS)
+@pytest.mark.parametrize("playbook_id", ONE_JOB_PLAYBOOKS)
 @pytest.mark.parametrize("refusal", POLICIES)
 def test_a_refusal_in_the_preview_ends_the_run_with_its_message(
     refusal: str,
@@ -561,7 +561,7 @@ def sign_approval(api: EmailSecurity, plan: dict[str, Any]) -> str:
     ).token
 
 
-@pytest.mark.parametrize("playbook_id", ANSWERS)
+@pytest.mark.parametrize("playbook_id", ONE_JOB_PLAYBOOKS)
 def test_a_run_without_approvals_returns_its_plan_and_runs_it_once_approved(
     playbook_id: str,
     alert: dict[str, Any],
@@ -630,7 +630,7 @@ def test_a_given_plan_is_used_without_a_new_preview(
         {"search_params": {"subject": "Overdue"}},
     ],
 )
-@pytest.mark.parametrize("playbook_id", ANSWERS)
+@pytest.mark.parametrize("playbook_id", ONE_JOB_PLAYBOOKS)
 def test_a_plan_that_does_not_match_the_alert_is_refused(
     playbook_id: str,
     changes: dict[str, Any],

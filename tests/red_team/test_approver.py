@@ -22,7 +22,7 @@ from sandbox.server import RunningSandbox
 from tests.clock import FakeClock
 from tests.conftest import CAMPAIGN, PLAN_KEY
 from tests.platforms.cli.conftest import Cfes, CommandResult
-from tests.playbooks.test_whose_mail_is_moved import BANK, FILE, START, plant
+from tests.playbooks.test_own_and_real_senders import BANK, FILE, START, plant
 from tests.red_team.forging import FORGERIES
 from tests.red_team.test_mail_sender import flood
 from tests.remediation.guardrails.test_approval import BOB, CAROL, EVE, private_pem, public_pem

@@ -14,8 +14,8 @@ import pytest
 from connectors.email_security import EmailSecurity
 from sandbox.message import Attachment, Message, Sender
 from sandbox.server import RunningSandbox
+from tests.playbooks.test_own_and_real_senders import BANK, CEO, FILE, SPOOFED, changed_messages, plant
 from tests.playbooks.test_shipped_playbooks import FALSE_POSITIVE, purge, run
-from tests.playbooks.test_whose_mail_is_moved import BANK, CEO, FILE, SPOOFED, changed_messages, plant
 
 Connect = Callable[..., EmailSecurity]
 SUBJECT = "Your statement"

@@ -29,21 +29,21 @@ ACCEPTED: dict[str, tuple[bytes, list[dict[str, Any]]]] = {
     "an array": (json.dumps([FIRST, SECOND], indent=1).encode(), [FIRST, SECOND]),
     "an array of one": (json.dumps([FIRST]).encode(), [FIRST]),
     "lines": (LINES, [FIRST, SECOND]),
-    "lines of Windows, with a mark": (b"\xef\xbb\xbf" + LINES.replace(b"\n", b"\r\n"), [FIRST, SECOND]),
+    "Windows lines with a BOM": (b"\xef\xbb\xbf" + LINES.replace(b"\n", b"\r\n"), [FIRST, SECOND]),
     "blank lines": (b"\n \n" + LINES.replace(b"\n", b"\n\n\t\n"), [FIRST, SECOND]),
     "lone carriage returns": (LINES.replace(b"\n", b"\r"), [FIRST, SECOND]),
-    "a mark before each line": (b"\xef\xbb\xbf" + LINES[:-1].replace(b"\n", b"\n\xef\xbb\xbf"), [FIRST, SECOND]),
+    "a BOM before each line": (b"\xef\xbb\xbf" + LINES[:-1].replace(b"\n", b"\n\xef\xbb\xbf"), [FIRST, SECOND]),
     "a line separator in a text": ('{"a": "x\u2028y"}\n{"a": "x\u0085y"}'.encode(), [
         {"a": "x\u2028y"}, {"a": "x\u0085y"}
     ]),
-    "no break at the end": (LINES[:-1], [FIRST, SECOND]),
+    "no line break at the end": (LINES[:-1], [FIRST, SECOND]),
     "a test record first": (TEST + b"\n" + LINES, [FIRST, SECOND]),
     "test records with white space": (LINES + b'{ "content" : "tests" }\n' + TEST, [FIRST, SECOND]),
     "a test record in an array": (json.dumps([{"content": "tests"}, FIRST]).encode(), [FIRST]),
-    "what only looks like a test": (b'{"content":"tests","AlertID":"1"}\n{"content":"test"}', [
+    "records similar to a test record": (b'{"content":"tests","AlertID":"1"}\n{"content":"test"}', [
         {"content": "tests", "AlertID": "1"}, {"content": "test"}
     ]),
-    "an alert that comes again": (LINES + LINES, [FIRST, SECOND]),
+    "a repeated alert": (LINES + LINES, [FIRST, SECOND]),
     "alerts without an ID": (b'{"a":1}\n{"a":1}\n{"AlertID":""}\n{"AlertID":""}', [
         {"a": 1}, {"a": 1}, {"AlertID": ""}, {"AlertID": ""}
     ]),
@@ -52,7 +52,7 @@ ACCEPTED: dict[str, tuple[bytes, list[dict[str, Any]]]] = {
 
 @pytest.mark.parametrize("compression", ["plain", "gzip", "gzip in parts"])
 @pytest.mark.parametrize("case", ACCEPTED)
-def test_every_form_of_a_file_is_read(case: str, compression: str) -> None:
+def test_every_file_format_is_read(case: str, compression: str) -> None:
     data, expected = ACCEPTED[case]
     if compression == "gzip":
         data = gzip.compress(data)
@@ -66,21 +66,21 @@ REFUSED = {
     "blank lines": (b"\xef\xbb\xbf \r\n\n", "is empty"),
     "an empty array": (b"[]", "has no record"),
     "a test record alone": (TEST, "only Logpush's test record"),
-    "no object in an array": (b'[{"AlertID":"1"}, 2]', "item 2 is not a JSON object"),
-    "no object on a line": (LINES + b"[1]\n", "line 3"),
-    "a line that is cut": (LINES + b'{"AlertID": ', "line 3"),
-    "a first line that is cut": (b'{"AlertID": \n' + LINES, "line 1"),
-    "NUL bytes behind the lines": (LINES + bytes(16), "line 3"),
+    "an array item that is not an object": (b'[{"AlertID":"1"}, 2]', "item 2 is not a JSON object"),
+    "a line that is not an object": (LINES + b"[1]\n", "line 3"),
+    "a truncated line": (LINES + b'{"AlertID": ', "line 3"),
+    "a truncated first line": (b'{"AlertID": \n' + LINES, "line 1"),
+    "NUL bytes after the lines": (LINES + bytes(16), "line 3"),
     "gzip twice": (gzip.compress(gzip.compress(LINES)), "gzip twice"),
     "a text": (b'"alert"', "object"),
-    "a key twice": (b'{"AlertID":"1","AlertID":"2"}', "twice"),
+    "a duplicate key": (b'{"AlertID":"1","AlertID":"2"}', "twice"),
     "UTF-16": (json.dumps(FIRST).encode("utf-16"), "UTF-16"),
-    "UTF-16 without a mark": (json.dumps(FIRST).encode("utf-16-le"), "UTF-16"),
+    "UTF-16 without a BOM": (json.dumps(FIRST).encode("utf-16-le"), "UTF-16"),
     "UTF-16 in gzip": (gzip.compress(json.dumps(FIRST).encode("utf-16-be")), "UTF-16"),
     "Latin-1": ('{"Subject": "Größe"}'.encode("latin-1"), "FILE"),
-    "a gzip file that is cut": (gzip.compress(LINES * 100)[:60], "the file is cut off"),
-    "a gzip file that is damaged": (gzip.compress(LINES)[:12] + b"\xff" * 30, "can't be unpacked"),
-    "bytes behind a gzip file": (gzip.compress(LINES) + b"more", "can't be unpacked"),
+    "a truncated gzip file": (gzip.compress(LINES * 100)[:60], "the file is cut off"),
+    "a damaged gzip file": (gzip.compress(LINES)[:12] + b"\xff" * 30, "can't be unpacked"),
+    "bytes after a gzip file": (gzip.compress(LINES) + b"more", "can't be unpacked"),
     "deep nesting": (b"[" * 100_000, "FILE"),
 }
 
@@ -93,7 +93,7 @@ def test_a_file_without_a_usable_record_is_refused(case: str) -> None:
     assert refused.value.message.startswith("FILE")
 
 
-def test_a_bomb_is_refused_before_it_is_unpacked() -> None:
+def test_a_gzip_bomb_is_refused_before_it_is_unpacked() -> None:
     bomb = gzip.compress(b" " * (LARGEST_UNPACKED_BYTES * 4))
     tracemalloc.start()
     with pytest.raises(ParameterError, match="unpacks to more than"):
@@ -102,7 +102,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked() -> None:
     tracemalloc.stop()
 
 
-def test_a_file_of_empty_gzip_parts_takes_no_time_that_grows_with_its_square() -> None:
+def test_many_empty_gzip_parts_are_read_in_linear_time() -> None:
     part = gzip.compress(b"")
     started = time.process_time()
     with pytest.raises(ParameterError, match="FILE"):
@@ -116,8 +116,8 @@ BAD = {"AlertID": "bad", "From": 7}
 
 @pytest.fixture
 def search_playbook(tmp_path: Path) -> str:
-    (tmp_path / "look.yaml").write_text(SEARCH_PLAYBOOK)
-    return str(tmp_path / "look.yaml")
+    (tmp_path / "search.yaml").write_text(SEARCH_PLAYBOOK)
+    return str(tmp_path / "search.yaml")
 
 
 def lines_file(tmp_path: Path, *records: Any) -> str:
@@ -126,7 +126,7 @@ def lines_file(tmp_path: Path, *records: Any) -> str:
     return str(path)
 
 
-def test_each_record_has_its_own_run_and_one_that_fails_stops_none(
+def test_each_record_has_its_own_run_and_a_failure_stops_none(
     connected: Cfes, search_playbook: str, tmp_path: Path
 ) -> None:
     alerts = lines_file(tmp_path, {"content": "tests"}, BAD, GOOD, BAD)
@@ -149,11 +149,11 @@ def test_an_interrupt_lists_the_records_that_were_not_run(
     records = [{**GOOD, "AlertID": str(number)} for number in range(4)]
     run, calls = Action.run, []
 
-    def interrupt_second_call(action: Action[Any, Any], *given: Any) -> dict[str, Any]:
+    def interrupt_second_call(action: Action[Any, Any], *extra_input: Any) -> dict[str, Any]:
         calls.append(action.id)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return run(action, *given)
+        return run(action, *extra_input)
 
     monkeypatch.setattr(Action, "run", interrupt_second_call)
     ended = connected("playbook", "run", search_playbook, "-i", lines_file(tmp_path, *records), "--each")
@@ -162,7 +162,7 @@ def test_an_interrupt_lists_the_records_that_were_not_run(
     assert "Record 2 was interrupted. Not run: records 3 to 4." in ended.err
 
 
-def test_one_of_several_records_is_picked_and_named(connected: Cfes, search_playbook: str, tmp_path: Path) -> None:
+def test_record_selects_one_of_several_records(connected: Cfes, search_playbook: str, tmp_path: Path) -> None:
     alerts = lines_file(tmp_path, BAD, GOOD)
     ended = connected("playbook", "run", search_playbook, "--set", f"alert=@{alerts}", "--record", "2")
     assert ended.code == 0
@@ -178,16 +178,16 @@ def test_one_of_several_records_is_picked_and_named(connected: Cfes, search_play
 @pytest.mark.parametrize(
     "more", [("--each", "--plan-only"), ("--each", "--record", "1"), ("--each", "--resume", "x"), ("--record", "1")]
 )
-def test_what_does_not_go_together_is_refused(
+def test_conflicting_options_are_refused(
     more: tuple[str, ...], cfes: Cfes, search_playbook: str, tmp_path: Path
 ) -> None:
-    given = ("--set", 'alert={"From": "a@b.example"}') if more[0] == "--record" else ()
-    ended = cfes("playbook", "run", search_playbook, *given, *more)
+    extra_input = ("--set", 'alert={"From": "a@b.example"}') if more[0] == "--record" else ()
+    ended = cfes("playbook", "run", search_playbook, *extra_input, *more)
     assert (ended.code, ended.error["type"]) == (2, "ParameterError")
     assert not (tmp_path / "cfes-runs").exists()
 
 
-def test_more_records_than_a_command_runs_are_refused(cfes: Cfes, search_playbook: str, tmp_path: Path) -> None:
+def test_too_many_records_are_refused(cfes: Cfes, search_playbook: str, tmp_path: Path) -> None:
     alerts = lines_file(tmp_path, *({"AlertID": str(number)} for number in range(101)))
     ended = cfes("playbook", "run", search_playbook, "-i", alerts, "--each")
     assert ended.code == 2

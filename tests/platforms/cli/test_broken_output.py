@@ -230,12 +230,12 @@ def test_a_lost_result_of_a_reused_job_exits_6(broken: BrokenStreams, set_result
     assert result["job_id"] in str(ended.err)
 
 
-def _with_text(value: Any) -> Any:
-    """Return an example with every text in it hostile, IDs and names of fields aside."""
+def _with_hostile_texts(value: Any) -> Any:
+    """Return an example in which every text is hostile, except field names."""
     if isinstance(value, dict):
-        return {key: _with_text(one) for key, one in value.items()}
+        return {key: _with_hostile_texts(one) for key, one in value.items()}
     if isinstance(value, list):
-        return [_with_text(one) for one in value]
+        return [_with_hostile_texts(one) for one in value]
     return HOSTILE if isinstance(value, str) else value
 
 
@@ -244,7 +244,9 @@ def test_characters_outside_the_encoding_are_replaced(
     action: Action[Any, Any], broken: BrokenStreams, set_result: Callable[[Any], None]
 ) -> None:
     texts = {
-        name: _with_text(value) if name in ("messages", "jobs", "sample", "warnings", "job", "results") else value
+        name: _with_hostile_texts(value)
+        if name in ("messages", "jobs", "sample", "warnings", "job", "results")
+        else value
         for name, value in action.example_result.items()
     }
     set_result(texts)

@@ -52,11 +52,11 @@ def answer_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], obje
     """A function that runs a callback between the question and a yes."""
 
     def answer(meanwhile: Callable[[], object]) -> None:
-        def typed() -> str:
+        def type_answer() -> str:
             meanwhile()
             return "y\n"
 
-        monkeypatch.setattr(approval, "typed_answer", typed)
+        monkeypatch.setattr(approval, "typed_answer", type_answer)
 
     return answer
 
@@ -254,7 +254,8 @@ def test_named_messages_show_their_count_and_a_dry_run(connected: Cfes, sandbox:
     assert re.search(r"Move 3 messages( of \d recipients?)? to Junk Email; can be undone\. Continue\? \[y/N\]", screen)
     assert "--no-dry-run" not in screen
     assert "Release 3 messages" in COLOR_CODES.sub(
-        "", connected("release-messages", "--ids", "@ids.json", "--allow-malicious", terminal=True, typed="n\n").err
+        "",
+        connected("release-messages", "--ids", "@ids.json", "--allow-malicious", terminal=True, typed="n\n").err,
     )
     assert connected(*move, terminal=True, typed="y\n").code == 0
     assert effects(sandbox) != []
@@ -378,11 +379,11 @@ class TestPlaybooks:
     def test_a_failed_preview_is_reported_and_the_question_is_asked(
         self, connected: Cfes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def limited(*_: object) -> None:
+        def raise_rate_limited(*_: object) -> None:
             raise RateLimited("slow down")
 
         Path("purge.yaml").write_text(PURGE)
-        monkeypatch.setattr(Action, "run", only_for("preview-job", limited))
+        monkeypatch.setattr(Action, "run", only_for("preview-job", raise_rate_limited))
         ended = connected("playbook", "run", "purge.yaml", "-i", str(EXAMPLE_ALERT), terminal=True, typed="n\n")
         screen = COLOR_CODES.sub("", ended.err)
         assert "The preview failed: slow down" in screen
@@ -417,7 +418,7 @@ def test_the_answer_on_a_real_terminal_decides(
             assert select.select([our_end], [], [], 60)[0], seen.decode()
             seen += os.read(our_end, 65_536)
         os.write(our_end, answer)
-        seen += _rest(our_end)
+        seen += _read_rest(our_end)
         assert process.wait(60) == code, seen.decode()
     finally:
         process.kill()
@@ -450,7 +451,7 @@ def test_a_background_process_changes_nothing_without_yes(
     )  # fmt: skip
     os.close(their_end)
     try:
-        seen = _rest(our_end)
+        seen = _read_rest(our_end)
         assert process.wait(60) == code, seen.decode()
     finally:
         process.kill()
@@ -475,7 +476,7 @@ def test_a_result_that_cannot_be_written_gives_no_traceback(
     assert made["job_id"] in ended.stderr
 
 
-def _rest(terminal: int) -> bytes:
+def _read_rest(terminal: int) -> bytes:
     seen = b""
     while select.select([terminal], [], [], 60)[0]:
         try:

@@ -1,4 +1,4 @@
-"""A guard variable that is set but empty stops every command and function that could write, over real HTTP."""
+"""An empty guard variable stops every command and function that could write, over real HTTP."""
 
 from __future__ import annotations
 

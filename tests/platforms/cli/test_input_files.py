@@ -45,12 +45,12 @@ def probe(cfes: Cfes, tmp_path: Path) -> Any:
     """A function that runs the probe and returns its inputs."""
     (tmp_path / "probe.yaml").write_text(PROBE)
 
-    def given(*arguments: str, typed: str = "") -> Any:
+    def run_probe(*arguments: str, typed: str = "") -> Any:
         ended = cfes("playbook", "run", "probe.yaml", *arguments, typed=typed)
         assert ended.code == 0, ended.out
         return ended.document["outputs"]
 
-    return given
+    return run_probe
 
 
 @pytest.mark.parametrize("option", ["--set", "--input"])
@@ -208,12 +208,12 @@ def test_the_resume_command_names_files_and_contains_no_plan(
     (tmp_path / "my-plan.json").write_text(json.dumps(secret))
     params = json.dumps({"job_id": job_id, "plan": secret})
     (tmp_path / "params.json").write_text(params)
-    given = {
+    run_probe = {
         "flag": ("--job-id", job_id, "--plan", "@my-plan.json"),
         "file of parameters": ("--params", "params.json"),
         "standard input": ("--params", "-"),
     }[source]
-    ended = cfes("wait-for-job", *given, typed=params)
+    ended = cfes("wait-for-job", *run_probe, typed=params)
     assert ended.code == 130
     assert "ffff" not in ended.err
     named = "my-plan.json" if source == "flag" else "plan.json"

@@ -121,38 +121,40 @@ class TestConfirmationAfterResume:
         assert ended.err.count("Continue?") == 1
 
 
-def edit(journal: Path, change: Callable[[dict[str, Any]], None]) -> None:
+def edit_journal(journal: Path, change: Callable[[dict[str, Any]], None]) -> None:
     document = json.loads(journal.read_text())
     change(document)
     journal.write_text(json.dumps(document))
 
 
-def _destination(document: dict[str, Any]) -> None:
+def _change_destination(document: dict[str, Any]) -> None:
     document["state"]["pending"]["params"]["destination"] = "Inbox"
 
 
-def _everybody(document: dict[str, Any]) -> None:
+def _widen_search(document: dict[str, Any]) -> None:
     document["state"]["pending"]["params"]["search_params"] = {"query": "a"}
 
 
-def _inputs(document: dict[str, Any]) -> None:
+def _change_inputs(document: dict[str, Any]) -> None:
     document["state"]["inputs"]["alert"]["From"] = "ceo@corp.example"
 
 
-def _playbook(document: dict[str, Any]) -> None:
+def _change_playbook(document: dict[str, Any]) -> None:
     document["playbook"]["steps"][4]["with"]["destination"] = "Inbox"
 
 
-def _in_flight(document: dict[str, Any]) -> None:
+def _clear_in_flight(document: dict[str, Any]) -> None:
     document["in_flight"] = None
 
 
 class TestTrust:
-    @pytest.mark.parametrize("change", [_destination, _everybody, _inputs, _playbook, _in_flight])
+    @pytest.mark.parametrize(
+        "change", [_change_destination, _widen_search, _change_inputs, _change_playbook, _clear_in_flight]
+    )
     def test_an_edited_journal_is_refused(
         self, connected: Cfes, interrupted_run: Path, sandbox: RunningSandbox, change: Callable[[dict[str, Any]], None]
     ) -> None:
-        edit(interrupted_run / "journal.json", change)
+        edit_journal(interrupted_run / "journal.json", change)
         ended = connected(*RESUME, "--yes")
         assert (ended.code, ended.error["type"], jobs(sandbox)) == (2, "JournalRefused", 0)
         assert "was edited: its seal is invalid" in ended.error["message"]

@@ -26,8 +26,8 @@ ROOT = Path(__file__).resolve().parents[3]
 
 SEARCH_PLAYBOOK = """\
 playbook: 1
-id: look
-title: Only look
+id: search
+title: Count messages
 inputs: {alert: {type: object, primary: true}}
 steps:
   - id: find
@@ -182,8 +182,8 @@ def demo_processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[subprocess.
 def test_the_demo_runs_a_playbook_against_its_own_sandbox(
     cfes: Cfes, demo_processes: list[subprocess.Popen[bytes]]
 ) -> None:
-    Path("look.yaml").write_text(SEARCH_PLAYBOOK)
-    ended = cfes("demo", "--messages", "50", "--playbook", "look.yaml", "--directory", "demo")
+    Path("search.yaml").write_text(SEARCH_PLAYBOOK)
+    ended = cfes("demo", "--messages", "50", "--playbook", "search.yaml", "--directory", "demo")
     assert ended.code == 0
     assert ended.document["outputs"]["count"] > 0
     assert [process.returncode for process in demo_processes] == [0]
@@ -195,14 +195,14 @@ def test_the_demo_runs_a_playbook_against_its_own_sandbox(
 def test_the_demo_leaves_no_sandbox_behind(
     cause: str, cfes: Cfes, demo_processes: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def end(*_: object) -> int:
+    def end_run(*_: object) -> int:
         if cause.startswith("sig"):
             os.kill(os.getpid(), getattr(signal, cause.upper()))
         raise {"failure": ZeroDivisionError}.get(cause, KeyboardInterrupt)
 
-    monkeypatch.setattr(playbook_run, "begin", end)
-    Path("look.yaml").write_text(SEARCH_PLAYBOOK)
-    ended = cfes("demo", "--messages", "0", "--playbook", "look.yaml")
+    monkeypatch.setattr(playbook_run, "begin", end_run)
+    Path("search.yaml").write_text(SEARCH_PLAYBOOK)
+    ended = cfes("demo", "--messages", "0", "--playbook", "search.yaml")
     assert ended.code == {"ctrl-c": 130, "sigterm": 143, "sighup": 129, "failure": 1}[cause]
     assert len(demo_processes) == 1
 
@@ -210,12 +210,12 @@ def test_the_demo_leaves_no_sandbox_behind(
 def test_a_sandbox_that_does_not_start_reports_the_reason(
     cfes: Cfes, demo_processes: list[subprocess.Popen[bytes]]
 ) -> None:
-    Path("look.yaml").write_text(SEARCH_PLAYBOOK)
+    Path("search.yaml").write_text(SEARCH_PLAYBOOK)
     Path("alert.json").write_text('{"From": "a@b.example"}')
-    ended = cfes("demo", "--alert", "alert.json", "--playbook", "look.yaml")
+    ended = cfes("demo", "--alert", "alert.json", "--playbook", "search.yaml")
     assert ended.code == 2
     assert "AlertID is missing" in ended.error["message"]
-    missing = cfes("demo", "--alert", "missing.json", "--playbook", "look.yaml")
+    missing = cfes("demo", "--alert", "missing.json", "--playbook", "search.yaml")
     assert (missing.code, len(demo_processes)) == (2, 1)
 
 
@@ -230,8 +230,8 @@ def test_the_sandbox_of_the_demo_ends_with_its_standard_input(
         return sandbox.wait(20)
 
     monkeypatch.setattr(playbook_run, "begin", close_pipe)
-    Path("look.yaml").write_text(SEARCH_PLAYBOOK)
-    assert cfes("demo", "--messages", "0", "--playbook", "look.yaml").code == 0
+    Path("search.yaml").write_text(SEARCH_PLAYBOOK)
+    assert cfes("demo", "--messages", "0", "--playbook", "search.yaml").code == 0
 
 
 def test_an_ignored_hangup_stays_ignored() -> None:
@@ -244,9 +244,9 @@ def test_an_ignored_hangup_stays_ignored() -> None:
 
 
 def test_the_demo_names_its_own_option_for_a_bad_alert(cfes: Cfes) -> None:
-    Path("look.yaml").write_text(SEARCH_PLAYBOOK)
+    Path("search.yaml").write_text(SEARCH_PLAYBOOK)
     Path("two-lines.ndjson").write_text('{"AlertID": "1"}\n{"AlertID": "2"}\n')
-    error = cfes("demo", "--alert", "two-lines.ndjson", "--playbook", "look.yaml").error
+    error = cfes("demo", "--alert", "two-lines.ndjson", "--playbook", "search.yaml").error
     assert error["message"].startswith("--alert 'two-lines.ndjson' has 2 records")
     assert "--input" not in json.dumps(error)
 

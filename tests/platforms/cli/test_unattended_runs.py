@@ -25,7 +25,7 @@ from tests.platforms.cli.test_playbook_commands import PURGE, only_for
 READING = """\
 playbook: 1
 id: reading
-title: Count, and look at what would be moved back
+title: Count messages
 inputs: {alert: {type: object, primary: true}}
 steps:
   - id: find
