@@ -114,7 +114,7 @@ def test_completion_offers_commands_flags_and_choices() -> None:
         )
         return ended.stdout.split()
 
-    assert completions("create") == ["create-move-job"]
+    assert completions("create") == ["create-job", "create-move-job"]
     assert "--exact-subject" in completions("create-move-job --exact")
     assert completions("create-move-job --destination Junk") == ["JunkEmail"]
     assert "phish-campaign-purge" in completions("playbook run phish")
