@@ -52,7 +52,7 @@ class JobExists(BaseException):
     """Raised when the job exists, to skip the rest of the run."""
 
 
-def run_until_created(playbook_id: str, given: dict[str, Any], api: EmailSecurity, directory: Path) -> dict[str, Any]:
+def run_until_created(playbook_id: str, inputs: dict[str, Any], api: EmailSecurity, directory: Path) -> dict[str, Any]:
     """Run a playbook until its job exists. Return the result of the create."""
     made: list[dict[str, Any]] = []
 
@@ -66,7 +66,13 @@ def run_until_created(playbook_id: str, given: dict[str, Any], api: EmailSecurit
     playbook = library.find(playbook_id)
     with pytest.raises(JobExists):
         outcome = local.run(
-            playbook, accept(playbook, given), run_action=act, clock=api.clock, key=KEY, run_id="r", directory=directory
+            playbook,
+            accept(playbook, inputs),
+            run_action=act,
+            clock=api.clock,
+            key=KEY,
+            run_id="r",
+            directory=directory,
         )
         pytest.fail(str(outcome.error or outcome.message))
     return made[0]

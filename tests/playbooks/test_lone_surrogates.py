@@ -74,9 +74,9 @@ def test_a_directory_name_that_is_not_utf8_is_refused_before_any_change(
     playbook: str, alert: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
 ) -> None:
     directory = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9/run"))
-    given = alert if playbook == "phish-campaign-purge" else FALSE_POSITIVE
+    any_alert = alert if playbook == "phish-campaign-purge" else FALSE_POSITIVE
     with pytest.raises(ParameterError, match="UTF-8") as caught:
-        run(playbook, {"alert": given}, api, directory)
+        run(playbook, {"alert": any_alert}, api, directory)
     assert "Nothing was" in caught.value.help
     assert changes_of(sandbox) == []
     assert not directory.exists()

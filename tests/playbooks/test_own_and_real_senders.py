@@ -31,12 +31,12 @@ def alert() -> dict[str, Any]:
 def plant(sandbox: RunningSandbox, sender: str, count: int, **mail: Any) -> None:
     """Deliver `count` mails of a sender to as many mailboxes, 15 minutes ago."""
     tenant = sandbox.state.tenant
-    given = {"subject": "Your statement", "disposition": "NONE", **mail}
-    by = Sender(sender, spf=given.pop("spf", "pass"), envelope_from=given.pop("envelope_from", ""))
-    domain = given.pop("recipient_domain", "corp.example")
+    fields = {"subject": "Your statement", "disposition": "NONE", **mail}
+    by = Sender(sender, spf=fields.pop("spf", "pass"), envelope_from=fields.pop("envelope_from", ""))
+    domain = fields.pop("recipient_domain", "corp.example")
     for number in range(count):
         time = sandbox.clock.now() - 900_000_000 + number
-        tenant.add(time=time, sender=by, recipients=(f"staff{number}@{domain}",), **given)
+        tenant.add(time=time, sender=by, recipients=(f"staff{number}@{domain}",), **fields)
 
 
 def changed_messages(sandbox: RunningSandbox) -> list[Message]:
@@ -312,8 +312,8 @@ class TestRealSenders:
         assert "25 NONE" in outcome.message
         assert "max_clean_percent is 50" in outcome.message
         assert sandbox.state.truth()["jobs"] == []
-        given = purge({**SPOOFED, **change}, api, tmp_path / "two", max_clean_percent=100, **inputs)
-        assert given.status == "completed", given.error
+        allowed = purge({**SPOOFED, **change}, api, tmp_path / "two", max_clean_percent=100, **inputs)
+        assert allowed.status == "completed", allowed.error
         assert self.clean_moved(sandbox) > 0
 
     @pytest.mark.parametrize(
@@ -406,8 +406,8 @@ def test_a_job_that_discovers_far_less_than_planned_is_no_success(
     # The create does not wait, so mail can disappear before the job searches for it.
     api = connect(sandbox, listing_lag_seconds=0)
     release = playbook_id == "false-positive-release"
-    given = {"alert": FALSE_POSITIVE, "lookback_days": 30} if release else {"alert": alert}
-    outcome = run(playbook_id, given, api, tmp_path / "run", DiscoversLess(api, sandbox, keep))
+    inputs = {"alert": FALSE_POSITIVE, "lookback_days": 30} if release else {"alert": alert}
+    outcome = run(playbook_id, inputs, api, tmp_path / "run", DiscoversLess(api, sandbox, keep))
     assert (outcome.status, outcome.exit_code) == ("incomplete", 8), outcome.error
     assert f"far fewer than the {outcome.outputs['previewed']}" in outcome.message
     assert outcome.outputs["discovered"] < outcome.outputs["previewed"]
@@ -418,12 +418,12 @@ class TestRelease:
     def test_an_unproved_sender_is_not_released_by_from(
         self, checks: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
     ) -> None:
-        given = {"alert": {**FALSE_POSITIVE, **checks}, "lookback_days": 30}
-        outcome = run("false-positive-release", given, api, tmp_path / "one")
+        inputs = {"alert": {**FALSE_POSITIVE, **checks}, "lookback_days": 30}
+        outcome = run("false-positive-release", inputs, api, tmp_path / "one")
         assert (outcome.status, outcome.exit_code) == ("refused", 3)
         assert "--set search_by=subject" in outcome.message
         assert sandbox.state.truth()["calls"] == {}
-        by_sender = run("false-positive-release", {**given, "search_by": "sender"}, api, tmp_path / "two")
+        by_sender = run("false-positive-release", {**inputs, "search_by": "sender"}, api, tmp_path / "two")
         assert by_sender.status == "completed", by_sender.error
 
     def test_a_subject_narrows_the_release(self, sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path) -> None:

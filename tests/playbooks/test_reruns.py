@@ -40,7 +40,7 @@ def sandbox(start_sandbox: Callable[..., RunningSandbox]) -> RunningSandbox:
 
 
 def run(
-    playbook_id: str, given: dict[str, Any], api: EmailSecurity, directory: Path, killed_at: str | None = None
+    playbook_id: str, inputs: dict[str, Any], api: EmailSecurity, directory: Path, killed_at: str | None = None
 ) -> local.Outcome:
     def act(action: str, params: dict[str, Any]) -> dict[str, Any]:
         if action == killed_at:
@@ -49,15 +49,15 @@ def run(
 
     playbook = library.find(playbook_id)
     return local.run(
-        playbook, accept(playbook, given), run_action=act, clock=api.clock, key=KEY, run_id="r", directory=directory,
+        playbook, accept(playbook, inputs), run_action=act, clock=api.clock, key=KEY, run_id="r", directory=directory,
         effects={name: action.effect for name, action in catalog.available().items()},
     )  # fmt: skip
 
 
-def purge(api: EmailSecurity, directory: Path, killed_at: str | None = None, **given: Any) -> local.Outcome:
+def purge(api: EmailSecurity, directory: Path, killed_at: str | None = None, **inputs: Any) -> local.Outcome:
     alert = json.loads(EXAMPLE_ALERT.read_text())
-    given = {"alert": alert, "search_by": "sender", **given}
-    return run("phish-campaign-purge", given, api, directory, killed_at)
+    inputs = {"alert": alert, "search_by": "sender", **inputs}
+    return run("phish-campaign-purge", inputs, api, directory, killed_at)
 
 
 def test_a_rerun_without_remaining_messages_completes_and_moves_nothing(api: EmailSecurity, tmp_path: Path) -> None:
@@ -123,11 +123,11 @@ def test_a_second_worker_follows_the_running_job(
 def test_a_second_release_reports_mail_that_was_quarantined_later(
     sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
 ) -> None:
-    given = {"alert": FALSE_POSITIVE, "lookback_days": 30}
-    first = run("false-positive-release", given, api, tmp_path / "one")
+    inputs = {"alert": FALSE_POSITIVE, "lookback_days": 30}
+    first = run("false-positive-release", inputs, api, tmp_path / "one")
     assert (first.exit_code, first.outputs["released"] > 0) == (0, True), first.error
     delivered(sandbox, "dana@corp.example", status=QUARANTINED)
-    again = run("false-positive-release", given, api, tmp_path / "two")
+    again = run("false-positive-release", inputs, api, tmp_path / "two")
     assert (again.status, again.exit_code) == ("incomplete", 8)
     assert (again.outputs["released"], again.outputs["still_held"]) == (0, 1)
     assert again.error is not None

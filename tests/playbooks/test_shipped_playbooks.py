@@ -79,11 +79,11 @@ def test_the_documented_steps_with_a_plan_have_no_finding() -> None:
     assert findings(load(f"playbook: 1\nid: a\ntitle: t\ninputs: {inputs}\nsteps:\n{steps}")) == []
 
 
-def run(playbook_id: str, given: dict[str, Any], api: EmailSecurity, directory: Path, act: Act | None = None) -> Any:
+def run(playbook_id: str, inputs: dict[str, Any], api: EmailSecurity, directory: Path, act: Act | None = None) -> Any:
     playbook = BY_ID[playbook_id]
     return local.run(
         playbook,
-        accept(playbook, given),
+        accept(playbook, inputs),
         run_action=act or (lambda action, params: catalog.find(action).run(params, api)),
         clock=api.clock,
         key=KEY,
@@ -268,9 +268,9 @@ def test_a_run_killed_at_any_action_is_resumed_and_creates_one_job(
             raise Killed
         return result
 
-    given = accept(playbook, {"alert": alert})
+    inputs = accept(playbook, {"alert": alert})
     try:
-        local.run(playbook, given, run_action=act, clock=api.clock, key=KEY, run_id="run-1", directory=directory)
+        local.run(playbook, inputs, run_action=act, clock=api.clock, key=KEY, run_id="run-1", directory=directory)
     except Killed:
         calls = -1000
         outcome = local.resume(directory, run_action=act, clock=api.clock, key=KEY)
@@ -313,11 +313,11 @@ def test_malicious_mail_is_not_released_without_the_flag(
     sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
 ) -> None:
     sandbox.state.faults.add("searchMessages", "rewrite", set={"final_disposition": "MALICIOUS"}, times=2)
-    given = {"alert": FALSE_POSITIVE, "lookback_days": 30}
-    refused = run("false-positive-release", given, api, tmp_path / "one")
+    inputs = {"alert": FALSE_POSITIVE, "lookback_days": 30}
+    refused = run("false-positive-release", inputs, api, tmp_path / "one")
     assert (refused.status, refused.exit_code) == ("refused", 3)
     assert sandbox.state.truth()["jobs"] == []
-    allowed = run("false-positive-release", {**given, "allow_malicious": True}, api, tmp_path / "two")
+    allowed = run("false-positive-release", {**inputs, "allow_malicious": True}, api, tmp_path / "two")
     assert allowed.status == "completed"
 
 
@@ -331,26 +331,26 @@ def test_an_incomplete_alert_is_refused_with_pointers(tmp_path: Path) -> None:
 
 def test_every_job_of_a_shipped_playbook_is_made_from_a_plan() -> None:
     steps = [step for playbook in PLAYBOOKS for step in playbook.steps if isinstance(step, ActionStep)]
-    given = [step.with_ for step in steps if step.action in MAKE_JOBS]
-    assert len(given) >= len(ONE_JOB_PLAYBOOKS)
-    for params in given:
+    job_params = [step.with_ for step in steps if step.action in MAKE_JOBS]
+    assert len(job_params) >= len(ONE_JOB_PLAYBOOKS)
+    for params in job_params:
         assert params["plan"]
         assert not {"search_params", "destination"} & set(params)
 
 
 @pytest.mark.parametrize(
-    ("playbook_id", "given"),
+    ("playbook_id", "inputs"),
     [("phish-campaign-purge", {}), ("false-positive-release", {"alert": FALSE_POSITIVE, "lookback_days": 30})],
 )
 def test_the_job_has_the_search_and_window_of_the_preview(
     playbook_id: str,
-    given: dict[str, Any],
+    inputs: dict[str, Any],
     alert: dict[str, Any],
     sandbox: RunningSandbox,
     api: EmailSecurity,
     tmp_path: Path,
 ) -> None:
-    outcome = run(playbook_id, {"alert": alert, **given}, api, tmp_path / "run")
+    outcome = run(playbook_id, {"alert": alert, **inputs}, api, tmp_path / "run")
     plan = outcome.steps["preview"]["result"]
     [job] = sandbox.state.truth()["jobs"]
     assert plan["search_params"].items() <= job["search_params"].items()
@@ -379,9 +379,9 @@ def test_own_domains_can_be_given_if_the_alert_has_no_envelope(
 @pytest.mark.parametrize("playbook_id", ONE_JOB_PLAYBOOKS)
 def test_a_sender_that_is_not_an_address_is_refused(playbook_id: str, sender: str) -> None:
     playbook = library.find(playbook_id)
-    given = {"AlertID": "a", "From": sender, "Timestamp": 1795188755, "FinalDisposition": "malicious"}
+    alert = {"AlertID": "a", "From": sender, "Timestamp": 1795188755, "FinalDisposition": "malicious"}
     with pytest.raises(PackError) as caught:
-        accept(playbook, {"alert": given})
+        accept(playbook, {"alert": alert})
     assert {problem["pointer"] for problem in caught.value.problems} == {"/alert/From"}
 
 
@@ -473,8 +473,8 @@ def test_a_wait_with_an_unknown_outcome_is_retried(
         return catalog.find(action).run(params, api)
 
     release = playbook_id == "false-positive-release"
-    given = {"alert": FALSE_POSITIVE, "lookback_days": 30} if release else {"alert": alert}
-    assert run(playbook_id, given, api, tmp_path / "run", act).status == "completed"
+    inputs = {"alert": FALSE_POSITIVE, "lookback_days": 30} if release else {"alert": alert}
+    assert run(playbook_id, inputs, api, tmp_path / "run", act).status == "completed"
 
 
 def test_a_wait_that_cancels_nothing_is_no_change(
@@ -532,8 +532,8 @@ def test_a_refusal_in_the_preview_ends_the_run_with_its_message(
     api = connect_with_policy(POLICIES[refusal])
     act = ActionRecorder(api)
     release = playbook_id == "false-positive-release"
-    given = {"alert": FALSE_POSITIVE, "lookback_days": 30} if release else {"alert": alert}
-    outcome = run(playbook_id, given, api, tmp_path / "run", act)
+    inputs = {"alert": FALSE_POSITIVE, "lookback_days": 30} if release else {"alert": alert}
+    outcome = run(playbook_id, inputs, api, tmp_path / "run", act)
     assert (outcome.status, outcome.exit_code) == ("refused", 3)
     [reported] = outcome.steps["preview"]["result"]["refusals"]
     assert reported["type"] == refusal
@@ -571,15 +571,15 @@ def test_a_run_without_approvals_returns_its_plan_and_runs_it_once_approved(
 ) -> None:
     api = connect_with_policy(APPROVED_BY_BOB, requested_by="alice")
     release = playbook_id == "false-positive-release"
-    given = {"alert": FALSE_POSITIVE, "lookback_days": 30} if release else {"alert": alert}
-    unapproved = run(playbook_id, given, api, tmp_path / "one")
+    inputs = {"alert": FALSE_POSITIVE, "lookback_days": 30} if release else {"alert": alert}
+    unapproved = run(playbook_id, inputs, api, tmp_path / "one")
     assert (unapproved.status, unapproved.exit_code) == ("refused", 3)
     assert "requires 1 approval of the plan, and 0 were given" in unapproved.message
     assert sandbox.state.truth()["jobs"] == []
     # Read as from a file or another program.
     plan = json.loads(json.dumps(unapproved.outputs["to_approve"]).replace('"max_drift": 10.0', '"max_drift": 10'))
     # The complete output of `cfes approve`.
-    approved = {**given, "plan": plan, "approvals": [{"approval": sign_approval(api, plan), "approver": "bob"}]}
+    approved = {**inputs, "plan": plan, "approvals": [{"approval": sign_approval(api, plan), "approver": "bob"}]}
     act = ActionRecorder(api)
     done = run(playbook_id, approved, api, tmp_path / "two", act)
     assert (done.status, done.outputs["plan_hash"]) == ("completed", plan["plan_hash"]), done.error
@@ -681,8 +681,10 @@ def test_a_plan_with_malicious_mail_is_not_released_without_the_flag(
     plan, plan_with_refusal = preview_job.run({**made, "allow_malicious": True}, api), preview_job.run(made, api)
     assert (plan["malicious"] > 0, plan["refusals"]) == (True, [])
     assert [refusal["type"] for refusal in plan_with_refusal["refusals"]] == ["MaliciousRelease"]
-    for number, given in enumerate((plan, plan_with_refusal)):
-        refused = run("false-positive-release", {"alert": FALSE_POSITIVE, "plan": given}, api, tmp_path / f"{number}")
+    for number, refused_plan in enumerate((plan, plan_with_refusal)):
+        refused = run(
+            "false-positive-release", {"alert": FALSE_POSITIVE, "plan": refused_plan}, api, tmp_path / f"{number}"
+        )
         assert (refused.status, refused.exit_code) == ("refused", 3)
         assert "have the verdict MALICIOUS" in refused.message
     assert sandbox.state.truth()["jobs"] == []
