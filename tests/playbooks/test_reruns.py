@@ -31,7 +31,7 @@ FALSE_POSITIVE = {
 
 
 class WorkerKilled(BaseException):
-    """Stands for the death of the worker."""
+    """Raised to simulate a kill of the worker."""
 
 
 @pytest.fixture

@@ -247,7 +247,7 @@ def test_a_run_with_faults_makes_one_job_and_a_complete_export(
 
 
 class Killed(BaseException):
-    """Stands for the death of the process; nothing may catch it."""
+    """Raised to simulate a kill of the process; nothing may catch it."""
 
 
 @pytest.mark.parametrize("boundary", range(14))

@@ -223,7 +223,7 @@ def test_the_sandbox_of_the_demo_ends_with_its_standard_input(
     cfes: Cfes, demo_processes: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def close_pipe(*_: object) -> int:
-        """Close the pipe, as the death of the demo would."""
+        """Close the pipe, as when the demo is killed."""
         [sandbox] = demo_processes
         assert sandbox.stdin is not None
         sandbox.stdin.close()
