@@ -72,13 +72,13 @@ def parse_alert(record: Mapping[str, Any], pointer: str = "") -> Alert:
         sender_domain=sender[1],
         received=received,
         subject=subject if isinstance(subject, str) and subject.strip() else None,
-        disposition=_word(record, "FinalDisposition") or None,
-        origin=_word(record, "Origin") or None,
+        disposition=_word(record, "FinalDisposition")[:100] or None,
+        origin=_word(record, "Origin")[:100] or None,
         envelope_sender=_envelope_sender(record),
-        recipients=tuple(_items(record, "SMTPEnvelopeTo")),
-        dmarc=_word(record, "DMARCResult"),
-        spf=_word(record, "SPFResult"),
-        dkim=_word(record, "DKIMResult"),
+        recipients=_recipients(record.get("SMTPEnvelopeTo")),
+        dmarc=_word(record, "DMARCResult").strip()[:100],
+        spf=_word(record, "SPFResult").strip()[:100],
+        dkim=_word(record, "DKIMResult").strip()[:100],
         attachments=tuple(file for file in _items(record, "Attachments") if isinstance(file, Mapping)),
         links=tuple(link for link in _items(record, "Links") if isinstance(link, str)),
     )
@@ -129,9 +129,15 @@ def _envelope_sender(record: Mapping[str, Any]) -> str | None:
         return None
 
 
+def _recipients(value: object) -> tuple[Any, ...]:
+    # A recipient that can't be read may hide one of the organization's domains, so a value of a wrong type is one.
+    return () if value is None else tuple(value) if isinstance(value, list) else (value,)
+
+
 def _word(record: Mapping[str, Any], name: str) -> str:
+    """Return the value in lower case as written, "" if it is missing. A value of a wrong type equals no known word."""
     value = record.get(name)
-    return value.strip().lower()[:100] if isinstance(value, str) else ""
+    return "" if value is None else (value if isinstance(value, str) else shown(value)).lower()
 
 
 def _items(record: Mapping[str, Any], name: str) -> Iterator[Any]:

@@ -60,15 +60,15 @@ def is_outsider(alert: Alert, own: OwnDomains) -> Answer:
 
 def is_outside(domain: str, own: OwnDomains) -> Answer:
     """Answer whether a domain is none of the organization's own."""
-    if own.relates(domain):
-        return Answer("no", f"{domain} may be your own: your domains are {_listed(own.names)}")
-    # Without own domains from the caller, an unreadable recipient could hide one.
+    # Without own domains from the caller, an unreadable recipient could hide one: also one that the mail links to.
     if own.unreadable and not own.given:
         return Answer(
             "unknown", f"{_UNKNOWN}: SMTPEnvelopeTo has entries that can't be read: {_listed(own.unreadable)}"
         )
     if not own.names:
         return Answer("unknown", f"{_UNKNOWN}: the alert has no SMTPEnvelopeTo")
+    if own.relates(domain):
+        return Answer("no", f"{domain} may be your own: your domains are {_listed(own.names)}")
     return Answer("yes", f"{domain} is not one of your domains ({_listed(own.names)})")
 
 

@@ -54,6 +54,18 @@ class TestOutsider:
         assert "your own domains are not known" in answer.reason
         assert outsider(["corp.example"], SMTPEnvelopeTo=recipients).answer == "yes"
 
+    @pytest.mark.parametrize("origin", [" external", "unset\n", " ", ["internal"], {"x": 1}, 5, False])
+    def test_an_origin_that_is_not_a_known_word_is_not_external(self, origin: Any) -> None:
+        assert outsider([], Origin=origin).answer == "no"
+
+    def test_recipients_of_a_wrong_type_are_read_or_unknown(self) -> None:
+        assert outsider(["other.example"], SMTPEnvelopeTo="dana@evil.test").answer == "no"
+        assert outsider([], SMTPEnvelopeTo={"to": "dana@corp.example"}).answer == "unknown"
+
+    def test_an_own_sender_does_not_hide_a_recipient_that_cannot_be_read(self) -> None:
+        recipients = ["dana@corp.example", "undisclosed-recipients:;"]
+        assert outsider([], From="ceo@corp.example", SMTPEnvelopeTo=recipients).answer == "unknown"
+
     def test_a_reason_names_a_few_domains_only(self) -> None:
         reason = outsider([f"d{number}.example" for number in range(500)]).reason
         assert "d0.example, d1.example, d2.example and others" in reason
@@ -85,6 +97,10 @@ class TestOwnDomains:
 
 
 class TestProof:
+    @pytest.mark.parametrize("dmarc", [["fail"], 0, False, " " * 200 + "fail"])
+    def test_a_dmarc_result_in_any_form_outweighs_spf(self, dmarc: Any) -> None:
+        assert proved(DMARCResult=dmarc, SPFResult="pass", SMTPEnvelopeFrom=BANK).answer != "yes"
+
     @pytest.mark.parametrize(
         ("checks", "reason"),
         [
