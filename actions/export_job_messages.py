@@ -98,7 +98,7 @@ class Result(ActionResult):
     pseudonyms: str | None = Field(
         description="A check value of the pseudonyms' key, the same in every export with it; null without pseudonyms."
     )
-    warnings: list[str] = Field(description="What a person should know.")
+    warnings: list[str] = Field(description="Warnings for a person.")
 
 
 def export_job_messages(p: Params, api: EmailSecurity) -> Result:

@@ -1,4 +1,4 @@
-"""Move messages that are named one by one, without a job: by their investigate IDs, or by the rows of an export.
+"""Move messages by ID, without a job: by their investigate IDs, or by the rows of an export.
 
 Remote operation: POST /accounts/{account_id}/email-security/investigate/move, at most 1,000 IDs a call.
 A message is moved for every recipient who has it. A lost answer is looked up before anything is sent again.
@@ -43,7 +43,7 @@ def move_messages(p: Params, api: EmailSecurity) -> ChangeResult:
 
 ACTION = Action(
     id="move-messages",
-    title="Move messages that are named one by one",
+    title="Move messages by ID",
     params=Params,
     result=ChangeResult,
     effect="irreversible",

@@ -48,10 +48,17 @@ class Params(JobRequestParams):
     action: ActionType = Field(description="MOVE for create-move-job, RELEASE for release-job.")
     search_params: SearchParams = Field(description="Which messages are meant; all criteria given must hold.")
     destination: Destination | None = Field(None, description="The folder to move to; for MOVE only, and required.")
-    allow_irreversible: bool = Field(False, description="As create-move-job takes it. Not needed with a plan.")
-    allow_malicious: bool = Field(False, description="As create-move-job and release-job take it.")
+    allow_irreversible: bool = Field(
+        False, description="Allow RecoverableItemsDeletions and RecoverableItemsPurges without a plan."
+    )
+    allow_malicious: bool = Field(
+        False, description="Allow messages whose verdict is MALICIOUS or MALICIOUS-BEC to be delivered."
+    )
     limit: int = Field(
-        200_000, ge=1, le=1_000_000, description="Refuse where there are more messages: nothing is sampled."
+        200_000,
+        ge=1,
+        le=1_000_000,
+        description="Refuse a search that finds more messages than this. The count is never an estimate.",
     )
     sample: int = Field(
         10, ge=0, le=100, description="How many of the messages found to show, as far as they fit into 100 kB."

@@ -34,7 +34,7 @@ class Params(BoundedParams):
     lookback_days: int = Field(7, ge=0, le=30, description="How many days before the alert a search begins.")
     search_by: SearchBy = Field(
         "auto",
-        description="How to search for the campaign. auto uses the sender only where DMARC or SPF proves it, else the "
+        description="How to search for the campaign. auto uses the sender only if DMARC or SPF proves it, else the "
         "first of attachment, link_domain and subject that the alert has.",
     )
     search_value: str | None = Field(
@@ -75,7 +75,7 @@ def read_alert(p: Params) -> Result:
 
 ACTION = Action(
     id="read-alert",
-    title="Read an alert: its sender, and searches for its campaign",
+    title="Read an alert and list searches for its campaign",
     params=Params,
     result=Result,
     effect="read",

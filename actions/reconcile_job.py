@@ -84,7 +84,7 @@ class Result(ActionResult):
     events: EventCounts
     disagreements: list[Disagreement] | None = Field(description="All of them; null if they are in a file.")
     files: list[WrittenRows] = Field(description="The files written; empty for an inline list.")
-    warnings: list[str] = Field(description="What a person should know.")
+    warnings: list[str] = Field(description="Warnings for a person.")
 
 
 def reconcile_job(p: Params, api: EmailSecurity | None) -> Result:

@@ -1,7 +1,8 @@
-"""Release quarantined messages that are named one by one, without a job: by investigate IDs, or an export's rows.
+"""Release quarantined messages by ID, without a job: by their investigate IDs, or by the rows of an export.
 
-Remote operation: POST /accounts/{account_id}/email-security/investigate/release, at most 1,000 IDs a call (no maximum
-is documented; this one is ours). A message is released for every recipient. Malicious messages are refused.
+Remote operation: POST /accounts/{account_id}/email-security/investigate/release, at most 1,000 IDs a call. (The
+API documents no maximum; this is the limit of the pack.) A message is released for every recipient. Malicious messages
+are refused.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def release_messages(p: Params, api: EmailSecurity) -> ChangeResult:
 
 ACTION = Action(
     id="release-messages",
-    title="Release quarantined messages that are named one by one",
+    title="Release quarantined messages by ID",
     params=Params,
     result=ChangeResult,
     effect="write",

@@ -1,7 +1,7 @@
-"""Undo a move: return the messages that a job moved to Inbox. A dry run unless `dry_run` is false.
+"""Undo a move: return the messages that a job moved to Inbox. A dry run by default.
 
-Restores the COMPLETED rows of the job's export. A row is also CANCELLED if its message was in flight when the job
-ended, and the message may have been moved: it is looked up, and restored if its own state shows the move.
+Restores the COMPLETED rows of the job's export. A message that was in flight when the job ended has
+a CANCELLED row, and may have been moved. The action looks it up, and restores it if its own state shows the move.
 
 Remote operation: POST /accounts/{account_id}/email-security/investigate/move, at most 1,000 IDs a call.
 Not an exact undo: the API does not report which folder a message came from, so every message goes to Inbox.

@@ -38,10 +38,12 @@ class Result(BoundedResult):
     count: int = Field(description="Messages found, at most `limit`.")
     mailbox_copies: int = Field(description="Messages times mailboxes that hold them: a job has one row for each.")
     recipients: int = Field(description="Distinct recipients.")
-    limit_reached: bool = Field(description="True where there are more messages than `limit`: the counts are a floor.")
+    limit_reached: bool = Field(
+        description="True if there are more messages than `limit`. The counts are then a minimum."
+    )
     counts_by_disposition: dict[str, int] = Field(description="Messages by verdict.")
     messages: list[dict[str, Any]] = Field(description="The first `sample` messages as the API describes them.")
-    warnings: list[str] = Field(description="Where the count may differ from what a job would find.")
+    warnings: list[str] = Field(description="Reasons why a job may find more or fewer messages.")
 
 
 def search_messages(p: Params, api: EmailSecurity) -> Result:
@@ -91,7 +93,7 @@ def _warnings(p: Params, *, limit_reached: bool) -> list[str]:
 
 ACTION = Action(
     id="search-messages",
-    title="Search messages that a job would find",
+    title="Search the messages that a job would find",
     params=Params,
     result=Result,
     effect="read",

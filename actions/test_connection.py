@@ -1,7 +1,7 @@
-"""Test the connection: the token, the account, and which of the two permissions it has.
+"""Test the connection: the token, the account, and which of the two permissions the token has.
 
-Remote operations: GET /user/tokens/verify, a page of the list of jobs, and, unless `probe_write` is false, a cancel of
-a job that can't exist (the nil UUID). The cancel changes nothing: the API's refusal shows whether writing is allowed.
+Remote operations: GET /user/tokens/verify, a page of the list of jobs, and a cancel of a job that can't exist (the
+nil UUID). The cancel changes nothing: the API's refusal shows whether writing is allowed.
 """
 
 from __future__ import annotations

@@ -28,11 +28,17 @@ from pydantic_core import ErrorDetails
 from core.errors import AuthenticationFailed, ConnectionSettingsError, Problem
 from core.service_url import check_service_url, is_loopback, with_ascii_host
 from core.settings import read_setting
+from core.validation_text import plain_message
 
 DEFAULT_BASE_URL = "https://api.cloudflare.com/client/v4"
 
 # A person in the tag of a job's comment. Characters that end a field of the tag are not allowed.
 PERSON = r"^[A-Za-z0-9._%+@-]{1,64}$"
+_PATTERNS = {
+    "account_id": "must have only letters, digits, _ and -",
+    "api_email": "must have only printable ASCII characters, without spaces",
+    "requested_by": "must be 1 to 64 letters, digits and . _ % + @ -",
+}
 
 Secret = Annotated[SecretStr, Field(min_length=1, max_length=4096)]
 
@@ -69,14 +75,14 @@ class Connection(BaseModel):
         None, description="API token (sent as a bearer token).", json_schema_extra=_setting("CLOUDFLARE_API_TOKEN")
     )
     api_key: Secret | None = Field(
-        None, description="Global API key. Needs api_email.", json_schema_extra=_setting("CLOUDFLARE_API_KEY")
+        None, description="Global API key. Needs CLOUDFLARE_EMAIL.", json_schema_extra=_setting("CLOUDFLARE_API_KEY")
     )
     api_email: str | None = Field(
         None,
         min_length=3,
         max_length=320,
         pattern=r"^[\x21-\x7e]+$",
-        description="Email address of the user that api_key belongs to.",
+        description="Email address of the user that CLOUDFLARE_API_KEY belongs to.",
         json_schema_extra=_setting("CLOUDFLARE_EMAIL"),
     )
     base_url: str = Field(
@@ -109,7 +115,7 @@ class Connection(BaseModel):
         8,
         ge=0,
         le=32,
-        description="Number of pages to prefetch in parallel when reading the rows of a job, within rate_share. "
+        description="Number of pages to prefetch in parallel when reading the rows of a job, within CFES_RATE_SHARE. "
         "0 turns prefetching off.",
         json_schema_extra=_setting("CFES_PAGES_AHEAD"),
     )
@@ -284,9 +290,9 @@ def _describe(problem: ErrorDetails) -> str:
             return f"has fewer than {limits['min_length']} characters{hint}"
         case "too_long" | "string_too_long":
             return f"has more than {limits['max_length']} characters"
-        case "bool_parsing" | "bool_type":
-            return "must be true or false"
-    return problem["msg"].removeprefix("Value error, ")
+        case "string_pattern_mismatch":
+            return _PATTERNS[str(problem["loc"][0])]
+    return plain_message(problem)
 
 
 def environment_variables() -> dict[str, str]:

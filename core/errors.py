@@ -192,8 +192,8 @@ class BroadSearchRefused(GuardrailRefusal):
     """The search has no criterion that narrows it."""
 
     default_help = (
-        "Nothing was sent. Narrow search_params: add a sender, a recipient's address, subject, exact_subject, query, "
-        "message_id, alert_id, smtp_helo_ip or another organization's domain, with at least three letters or digits."
+        "Nothing was sent. Narrow the search: add a sender, a recipient's address, a subject, a query, a message ID, "
+        "an alert ID, a HELO address or another organization's domain, with at least three letters or digits."
     )
 
 

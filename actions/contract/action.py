@@ -22,6 +22,7 @@ from core.errors import MISSING, InternalError, OutcomeUnknown, PackError, Param
 from core.json_model import JsonModel, StrictModel
 from core.json_values import below, did_you_mean
 from core.surrogates import replace_surrogates_in
+from core.validation_text import plain_message
 from remediation.guardrails.policy.gate import attach_policy
 
 Effect = Literal["read", "write", "irreversible"]
@@ -36,10 +37,6 @@ _TYPES = {
     "bool_type": "must be true or false, without quotes",
     "int_type": "must be a whole number, without quotes",
     "float_type": "must be a number, without quotes",
-    "string_type": "must be a text",
-    "list_type": "must be a list",
-    "dict_type": "must be an object",
-    "model_type": "must be an object",
 }
 
 JobId = Annotated[Uuid, Field(description="The job's UUID.")]
@@ -238,12 +235,10 @@ def _defect(error: Exception, effect: Effect) -> InternalError:
 def _problem(params: type[BaseModel], found: Any) -> Problem:
     location = found["loc"]
     pointer = below("", *location)
-    message = str(found["msg"]).removeprefix("Value error, ")
+    message = plain_message(found)
     match found["type"]:
         case "extra_forbidden":
             message = f"unknown parameter{_suggestion(params, location)}"
-        case "missing":
-            message = MISSING
         case "string_too_short":
             message = "is empty" if found["ctx"]["min_length"] == 1 else message
         case kind:

@@ -50,7 +50,7 @@ class JobRequestParams(ActionParams):
         "Compared in Unicode form NFC, without white space around it; case matters.",
     )
     requested_by: Person | None = Field(
-        None, description="Requester: a login or an address. Where CFES_REQUESTED_BY is set, another name is refused."
+        None, description="Requester: a login or an address. If CFES_REQUESTED_BY is set, any other name is refused."
     )
 
 

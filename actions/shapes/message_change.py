@@ -39,10 +39,10 @@ class ChangeParams(BoundedParams):
     )
     skip_done: bool | None = Field(
         None,
-        description=f"Look up and skip messages that are in place. Default: true for up to {CHECKED_FIRST} messages.",
+        description=f"Look up the messages, and skip those in place. Default: true for up to {CHECKED_FIRST} messages.",
     )
     requested_by: Person | None = Field(
-        None, description="Requester: a login or an address. Where CFES_REQUESTED_BY is set, another name is refused."
+        None, description="Requester: a login or an address. If CFES_REQUESTED_BY is set, any other name is refused."
     )
     approvals: Approvals = Field(
         default_factory=list,
@@ -53,16 +53,16 @@ class ChangeParams(BoundedParams):
 
 
 class NamedParams(ChangeParams):
-    """The same, and the messages: either ids or export."""
+    """Parameters of a change whose messages are given as ids or as an export."""
 
     ids: list[InvestigateId] | None = Field(
-        None, min_length=1, max_length=MOST_MESSAGES, description="Investigate IDs. Either these or export."
+        None, min_length=1, max_length=MOST_MESSAGES, description="Investigate IDs. Give either `ids` or `export`."
     )
     export: ExportPath | None = Field(
         None, description="Path of an NDJSON file of export-job-messages, whose rows name the messages."
     )
     statuses: list[MessageStatus] | None = Field(
-        None, min_length=1, description="With export: only rows with one of these statuses; all unless given."
+        None, min_length=1, description="With `export`: only rows with one of these statuses. All rows by default."
     )
 
 
@@ -87,10 +87,10 @@ class ChangeResult(BoundedResult):
     messages: int = Field(description="Distinct messages that were named.")
     ids: list[str] | None = Field(
         description="In a dry run of up to 10,000 messages: their sorted IDs, which plan_hash covers. Else null, also "
-        "where they do not fit into `max_result_bytes`."
+        "if they do not fit into `max_result_bytes`."
     )
-    recipients: int | None = Field(description="Distinct recipients; null where they are not known for every message.")
-    requested_by: str | None = Field(description="The requester; null where not stated.")
+    recipients: int | None = Field(description="Distinct recipients; null if they are not known for every message.")
+    requested_by: str | None = Field(description="The requester; null if not stated.")
     requester_proved: bool = Field(
         description="Whether a setting or the platform names the requester, not a parameter."
     )
@@ -98,7 +98,9 @@ class ChangeResult(BoundedResult):
     by_recipient_domain: dict[str, int] = Field(description="In a dry run: messages by the recipient's domain.")
     by_disposition: dict[str, int] = Field(description="In a dry run: messages by verdict.")
     by_sender: dict[str, int] = Field(description="In a dry run: messages by sender, the most frequent first.")
-    sample: list[dict[str, Any]] = Field(description="In a dry run: 10 of the messages found, each verdict in turn.")
+    sample: list[dict[str, Any]] = Field(
+        description="In a dry run: 10 of the messages found, from each verdict in turn."
+    )
     refusals: list[dict[str, str]] = Field(
         description="In a dry run: why the same call with approvals would be refused."
     )
@@ -108,7 +110,7 @@ class ChangeResult(BoundedResult):
     without_id: int = Field(description="Rows without an investigate ID: their messages were not changed.")
     rows_without_id: list[str] = Field(description="The row IDs of the first 1,000 rows without an investigate ID.")
     succeeded: int = Field(description="Messages that were changed for every recipient.")
-    already: int = Field(description="Messages that were in place already, so that they were not sent.")
+    already: int = Field(description="Messages that were in place already. They were not sent.")
     failed: int = Field(description="Messages that failed for at least one recipient.")
     unknown: int = Field(description="Messages whose outcome the service's answer does not show.")
     not_sent: int = Field(description="Messages that were not sent.")
@@ -123,7 +125,8 @@ R = TypeVar("R", bound=ChangeResult)
 def selection_of(p: NamedParams) -> Selection:
     """Return the messages that the parameters name. Raises: ParameterError."""
     if (p.ids is None) == (p.export is None):
-        raise ParameterError.at("", "either ids or export is required, not both")
+        message = "`ids` or `export` is required" if p.ids is None else "`ids` and `export` can't be combined"
+        raise ParameterError.at("", message)
     if p.ids is not None:
         if p.statuses is not None:
             raise ParameterError.at("/statuses", "is for rows of an export")

@@ -8,9 +8,13 @@ from core.errors import ApprovalRefused, GuardrailRefusal, PackError, ParameterE
 class ExtraMissing(ParameterError):
     """An optional part of the pack is not installed."""
 
+    default_help = "Nothing was run. Install the missing extra."
+
 
 class ManifestStale(ParameterError):
     """The file does not match the actions and playbooks."""
+
+    default_help = "Nothing was written. Run `cfes manifest --write`."
 
 
 class NobodyToAsk(ParameterError):

@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.json_values import Json, NotPlainJson, below, plain, shown
+from core.validation_text import plain_message
 from playbooks.language.errors import StateRefused
 from playbooks.language.format import ActionStep, Playbook
 
@@ -111,7 +112,9 @@ def opened(playbook: Playbook, document: Mapping[str, Json]) -> RunState:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         at = below("", *first["loc"])
-        raise StateRefused(f"the state is damaged, or of another version: {at or '/'}: {first['msg']}") from None
+        raise StateRefused(
+            f"the state is damaged, or of another version: {at or '/'}: {plain_message(first)}"
+        ) from None
     if state.playbook.id != playbook.id or state.playbook.sha256 != playbook.sha256:
         raise StateRefused(
             f"the run began with playbook {shown(state.playbook.id)} {state.playbook.sha256[:12]}, "

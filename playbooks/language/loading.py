@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from core.errors import Problem
 from core.json_values import Json, NotPlainJson, below, did_you_mean, plain, shown
 from core.strict_yaml import MAX_BYTES, YamlRefused, line_of, read
+from core.validation_text import plain_message
 from playbooks.language.errors import PlaybookInvalid, PlaybookNotFound
 from playbooks.language.format import STEP_KINDS, ErrorHandler, InputSpec, Playbook, Repeat, Retry, ValueSpec
 
@@ -99,7 +100,7 @@ def _explained(document: Json, error: dict[str, Any]) -> Problem:
     pointer = below("", *location)
     key = str(location[-1]) if location else ""
     kind = error["type"]
-    message = f"{error['msg'][:1].lower()}{error['msg'][1:]}"
+    message = plain_message(error)
     if kind == "extra_forbidden":
         tag = next((part for part in error["loc"] if part in tags), None)
         message = f"unknown key {shown(key)}{did_you_mean(key, _known_keys(location, tag))}"

@@ -90,7 +90,7 @@ def one_address(text: object) -> tuple[str, str]:
     Raises: ValueError with a text that completes "the value …".
     """
     if not isinstance(text, str):
-        raise ValueError("is missing" if text is None else f"must be a text, not {shown(text)}")
+        raise ValueError("is missing" if text is None else f"must be a string, not {shown(text)}")
     written = text.strip()
     try:
         found = read_addresses(written)
@@ -110,7 +110,7 @@ def one_address(text: object) -> tuple[str, str]:
 def _id(value: object) -> str:
     text = value.strip() if isinstance(value, str) else ""
     if not text:
-        raise ValueError("is missing" if value is None else "must be a text that is not empty")
+        raise ValueError("is missing" if value is None else "must be a string that is not empty")
     if len(text) > LONGEST_ID:
         raise ValueError(f"is longer than {LONGEST_ID} characters")
     return text

@@ -12,6 +12,7 @@ from core import instants
 from core.errors import ParameterError, Problem
 from core.json_model import JsonModel
 from core.json_values import below, digest
+from core.validation_text import plain_message
 from remediation.alerts.alert import parse_alert
 from remediation.alerts.answer import Answer, YesNoUnknown
 from remediation.alerts.pivots import NoPivot, Pivot, SearchBy, Way, choose_pivot, described, pivots_of
@@ -26,15 +27,17 @@ LONGEST_SUBJECT_SHOWN = 200
 class AlertPivot(JsonModel):
     """Another search for the campaign."""
 
-    by: Way = Field(description="The feature it searches by.")
+    by: Way = Field(description="What the search matches on.")
     search_params: dict[str, Any] = Field(description="The search, ready for preview-job.")
 
 
 class AlertSearch(JsonModel):
     """The search for the campaign."""
 
-    by: Way | None = Field(description="The feature it searches by; null for search parameters that were given.")
-    criteria: dict[str, Any] = Field(description="The criteria without the window. A plan for this alert has them.")
+    by: Way | None = Field(description="What the search matches on; null for given search parameters.")
+    criteria: dict[str, Any] = Field(
+        description="The criteria without the window. A plan for this alert must have them."
+    )
     search_params: dict[str, Any] = Field(description="The search, ready for preview-job.")
     description: str = Field(description="The criteria as text.")
 
@@ -44,9 +47,9 @@ class AlertMeaning(JsonModel):
 
     id: str = Field(description="The AlertID; for search parameters `search-` and a hash of them.")
     sender: str | None = Field(description="The address in From, in lower case.")
-    sender_domain: str | None = Field(description="Its domain, in ASCII.")
+    sender_domain: str | None = Field(description="The sender's domain, in ASCII.")
     received: str | None = Field(description="The alert's Timestamp, RFC 3339 in whole seconds.")
-    since: str | None = Field(description="Where a search for the campaign begins, RFC 3339.")
+    since: str | None = Field(description="The start of a search for the campaign, RFC 3339.")
     subject: str | None = Field(description=f"The subject, at most {LONGEST_SUBJECT_SHOWN} characters of it.")
     disposition: str | None = Field(description="The FinalDisposition, in lower case.")
     origin: str | None = Field(description="The Origin, in lower case; null if the alert has none.")
@@ -55,10 +58,10 @@ class AlertMeaning(JsonModel):
         "are used."
     )
     outsider: YesNoUnknown = Field(
-        description="Whether the sender is external. `unknown` where your own domains are not known: a search could "
+        description="Whether the sender is external. `unknown` if your own domains are not known: a search could "
         "then find your own mail."
     )
-    outsider_reason: str = Field(description="Why.")
+    outsider_reason: str = Field(description="The reason for `outsider`.")
     sender_proved: YesNoUnknown = Field(
         description="Whether DMARC, or SPF for an aligned envelope sender, proves the From. Unless `yes`, a search by "
         "sender also finds the real sender's mail."
@@ -70,7 +73,7 @@ class AlertMeaning(JsonModel):
         description="Other searches for the campaign: by attachment hash, link domain, exact subject, envelope sender "
         f"and the sender's domain. At most {PIVOTS_SHOWN}."
     )
-    more_pivots: int = Field(description="Pivots that are left out.")
+    more_pivots: int = Field(description="The number of pivots left out.")
 
 
 def read_meaning(
@@ -172,4 +175,4 @@ def _search_params(pivot: Pivot, since: str) -> dict[str, Any]:
 
 
 def _problem(error: dict[str, Any], pointer: str) -> Problem:
-    return Problem(pointer=below(pointer, *error["loc"]), message=str(error["msg"]).removeprefix("Value error, "))
+    return Problem(pointer=below(pointer, *error["loc"]), message=plain_message(error))

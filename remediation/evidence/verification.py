@@ -309,7 +309,7 @@ def _refuse(path: Path, why: str) -> Never:
     raise ParameterError(
         problem["message"],
         problems=[problem],
-        help="Nothing was changed. Give the folder or zip file that export-job-messages made with evidence: bundle.",
+        help="Nothing was changed. Give the folder or zip file that export-job-messages wrote as an evidence bundle.",
     ) from None
 
 

@@ -31,7 +31,7 @@ def request_refusals(job: ProposedJob, api: EmailSecurity, *, planned: bool) -> 
     search, proposed = job.request.search_params, _proposed(job)
     own_domains = policy_of(api).own_domains if api.has_policy else ()
     if not job.limits.allow_broad_search and not narrows(search, own_domains):
-        yield _broad_search(api, "search_params has no criterion that narrows the search to certain messages")
+        yield _broad_search(api, "no criterion in search_params narrows the search to certain messages")
     yield from rules.destination_refusals(api, proposed)
     if not planned:
         yield from rules.irreversible_refusals(api, proposed)
@@ -61,7 +61,7 @@ def number_refusals(found: Survey, job: ProposedJob, api: EmailSecurity) -> Iter
     search = job.request.search_params
     own_domains = {*policy.own_domains, *found.by_recipient_domain.counts}
     if not limits.allow_broad_search and narrows(search) and not narrows(search, own_domains):
-        yield _broad_search(api, "search_params narrows the search to nothing but the recipients' own domain")
+        yield _broad_search(api, "search_params narrows the search only to the recipients' own domain")
     yield from rules.verdict_refusals(api, proposed)
 
 

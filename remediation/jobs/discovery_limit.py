@@ -47,11 +47,11 @@ _INTERVALS = {"PENDING": 5, "DISCOVERING": 1}
 class LimitState(JsonModel):
     """The limit on the messages that the job may discover, and whether it was exceeded."""
 
-    limit: int = Field(description="Messages that it may discover.")
-    discovered: int = Field(description="Messages that it has discovered.")
-    tripped: bool = Field(description="Whether that is more.")
-    cancelled: bool = Field(description="Whether this call cancelled the job for it.")
-    processed: int = Field(description="Messages that the job had processed before that.")
+    limit: int = Field(description="Messages that the job may discover.")
+    discovered: int = Field(description="Messages that the job has discovered.")
+    tripped: bool = Field(description="Whether the job discovered more than the limit.")
+    cancelled: bool = Field(description="Whether this call cancelled the job because of the limit.")
+    processed: int = Field(description="Messages that the job processed before it was cancelled.")
 
     def warning(self, job: BulkJob) -> str:
         """Return a sentence about a job that exceeded the limit."""

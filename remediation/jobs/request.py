@@ -37,8 +37,10 @@ class RequestedJob(JsonModel):
 
     job_id: str = Field(description="The job's UUID.")
     status: str = Field(description="The job's status.")
-    created: bool = Field(description="False where a job for this request already existed.")
-    reused: ReusedJob | None = Field(description="Where created is false: what that job left. Null for a new job.")
+    created: bool = Field(description="False if a job for this request already existed.")
+    reused: ReusedJob | None = Field(
+        description="If `created` is false: the existing job, and the messages that it left. Null for a new job."
+    )
     job: dict[str, Any] = Field(description="The job as the API describes it.")
     plan_hash: str | None = Field(description="The hash of the plan, if the job was made from it; else null.")
     requested_by: str | None = Field(

@@ -24,7 +24,7 @@ class ReusedJob(JsonModel):
         "quarantine), one for each mailbox. Null while the job runs, or where they can't be counted."
     )
     all_checked: bool = Field(
-        description="False where `remaining` is a minimum, because not every message was checked in every mailbox."
+        description="False if `remaining` is a minimum, because not every message was checked in every mailbox."
     )
     not_counted: str | None = Field(description="Why `remaining` is null; else null.")
     message: str = Field(description="These facts as a text for people.")

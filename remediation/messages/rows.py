@@ -24,9 +24,9 @@ Outcome = Literal["succeeded", "already", "failed", "unknown", "not sent"]
 class MessageRow(JsonModel):
     """The outcome of one message for one recipient, or for all where the service does not distinguish them."""
 
-    id: str | None = Field(description="The investigate ID; null where the row could not be matched to a message.")
+    id: str | None = Field(description="The investigate ID; null if the row could not be matched to a message.")
     message_id: str | None = Field(description="The Message-ID (RFC 5322), or the service's own name of the message.")
-    recipient: str | None = Field(description="The recipient; null where the service names none.")
+    recipient: str | None = Field(description="The recipient; null if the service names none.")
     success: bool | None = Field(description="null: not known.")
     status: str | None = Field(description="A text of the service, or the result of a lookup.")
     destination: str | None = Field(description="The folder.")

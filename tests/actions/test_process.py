@@ -77,7 +77,7 @@ BAD_PARAMETERS: dict[str, tuple[str, object, str, str]] = {
     "an empty criterion": ("release-job", {"search_params": {"sender": " "}}, "/search_params/sender", "is empty"),
     "a parameter of another action": ("release-job", MOVE, "/destination", "unknown parameter"),
     "parameters that are a list": ("get-job", [], "", "a JSON object"),
-    "a negative time": ("wait-for-job", {"job_id": JOB_ID, "timeout_seconds": -1}, "/timeout_seconds", "greater"),
+    "a negative time": ("wait-for-job", {"job_id": JOB_ID, "timeout_seconds": -1}, "/timeout_seconds", "at least"),
     "a minimum interval above the maximum": (
         "wait-for-job", {"job_id": JOB_ID, "min_interval_seconds": 9, "max_interval_seconds": 2},
         "/min_interval_seconds", "max_interval_seconds"),

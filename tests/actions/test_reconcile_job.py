@@ -795,7 +795,7 @@ def test_a_truncated_gzip_file_is_refused(cut: int, evidence: Evidence) -> None:
     params = evidence.params()
     path = Path(params["events"][0])
     path.write_bytes(gzip.compress(path.read_bytes())[:cut])
-    with pytest.raises(ParameterError, match="/events/0: can't be read"):
+    with pytest.raises(ParameterError, match=r"/events/0: .* can't be read"):
         reconcile_job.run(params)
 
 

@@ -104,7 +104,7 @@ def test_type_problems_use_json_terms() -> None:
     messages = {problem["pointer"]: problem["message"] for problem in caught.value.problems}
     assert messages["/max_messages"] == "must be a whole number, without quotes"
     assert messages["/wait_follows"] == "must be true or false, without quotes"
-    assert messages["/comment"] == "must be a text"
+    assert messages["/comment"] == "must be a string"
 
 
 @pytest.mark.parametrize("written", [1000, 1000.0, 1e3])

@@ -48,7 +48,7 @@ def problems(text: str) -> dict[str, str]:
         ('a: "\\ud800"', "/a", "line 1: has half of a surrogate pair"),
         ("#" * 300_000, "", "longer than 256 KiB"),
         (HEAD, "/steps", "line 1: the key 'steps' is missing"),
-        (HEAD + "steps: []", "/steps", "line 4: list should have at least 1 item after validation, not 0"),
+        (HEAD + "steps: []", "/steps", "line 4: must have at least 1 item"),
         (
             HEAD + "steps: [1]",
             "/steps/0",
@@ -83,7 +83,7 @@ def problems(text: str) -> dict[str, str]:
         (
             HEAD + "steps: [{id: x, check: 1, otherwise: y}]",
             "/steps/0/check",
-            "line 4: input should be a valid boolean, or input should be a valid string",
+            "line 4: must be true or false, or must be a string",
         ),
         (HEAD + "steps: [{id: x, check: true}]", "/steps/0/otherwise", "line 4: the key 'otherwise' is missing"),
         (
@@ -94,17 +94,17 @@ def problems(text: str) -> dict[str, str]:
         (
             HEAD + "steps: [{id: x, action: y, repeat: {until: true, sleep: 1, limit: 5001}}]",
             "/steps/0/repeat/limit",
-            "line 4: input should be less than or equal to 5000",
+            "line 4: must be at most 5000",
         ),
         (
             HEAD + "steps: [{id: x, action: y, on_error: [{type: '*', do: ignore}]}]",
             "/steps/0/on_error/0/do",
-            "line 4: input should be 'stop' or 'continue'",
+            "line 4: must be 'stop' or 'continue'",
         ),
         (
             HEAD + "inputs: {n: {type: text, description: d}}\nsteps: [{id: x, action: y}]",
             "/inputs/n/type",
-            "line 4: input should be 'string'",
+            "line 4: must be 'string'",
         ),
         (
             HEAD + "inputs: {n: {type: string, pattern: '('}}\nsteps: [{id: x, action: y}]",
@@ -120,7 +120,7 @@ def problems(text: str) -> dict[str, str]:
         (
             HEAD.replace("playbook: 1", "playbook: 2") + "steps: [{id: x, action: y}]",
             "/playbook",
-            "line 1: input should be 1",
+            "line 1: must be 1",
         ),
     ],
 )

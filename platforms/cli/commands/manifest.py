@@ -46,10 +46,7 @@ def _check(screen: Screen, file: Path) -> None:
     except (OSError, ValueError):
         stale = True
     if stale:
-        raise ManifestStale(
-            f"{str(file)!r} does not match the actions and playbooks",
-            help="Nothing was written. Run: cfes manifest --write",
-        )
+        raise ManifestStale(f"{str(file)!r} does not match the actions and playbooks")
     _done(screen, file, "up to date")
 
 

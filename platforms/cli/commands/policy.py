@@ -124,7 +124,7 @@ def init(
             return
         paragraph(
             screen.out,
-            "Set these variables where the actions run. Only that user may be able to read plan.key.",
+            "Set these variables where the actions run. Let only the user that runs them read plan.key.",
             STRONG,
         )
         for name, value in settings.items():

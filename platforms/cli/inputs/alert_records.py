@@ -74,7 +74,9 @@ def _each(data: bytes, what: str) -> Iterator[dict[str, Any]]:
     if isinstance(whole, list):
         for number, item in enumerate(whole, 1):
             if not isinstance(item, dict):
-                raise ParameterError(f"{what}: item {number} is not a JSON object", help=_NOTHING)
+                raise ParameterError(
+                    f"{what}: item {number} is not a JSON object", help=f"{_NOTHING} Give JSON objects."
+                )
             yield item
         return
     # In bytes a lone CR ends a line and U+2028 does not. JSON text has no raw CR or LF inside.

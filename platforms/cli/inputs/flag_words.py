@@ -74,7 +74,8 @@ def _next_step(error_type: str) -> str:
 
 def document_in_flags(error: dict[str, Any], flags: Sequence[Named]) -> dict[str, Any]:
     """Return the `error` of an error document with flags in its texts. JSON pointers are not changed."""
-    if not flags:
+    # The keys of a policy have the names of parameters.
+    if not flags or error.get("type") == "PolicyUnusable":
         return error
     message, problems = str(error.get("message") or ""), []
     for problem in error.get("problems") or ():

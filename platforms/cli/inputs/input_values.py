@@ -89,7 +89,8 @@ def _one(found: _Inputs, number: int | None) -> dict[str, Any]:
         )
     if number is not None and not 1 <= number <= many:
         raise ParameterError(
-            f"--record {number}: {found.source} has {counted(many, 'record')}", help=f"{HELP} Give 1 to {many}."
+            f"--record {number}: {found.source} has {counted(many, 'record')}",
+            help=f"{HELP} Give 1 to {many}." if many > 1 else f"{HELP} Leave out --record.",
         )
     record = found.records[(number or 1) - 1]
     if many > 1:

@@ -36,6 +36,8 @@ class Interruption:
 
 _CHANGED = {"no": "nothing", "unknown": "not known: a change may have been made", "yes": "yes"}
 
+_UNKNOWN_NAMED = re.compile(r"unknown \w+ '")
+
 # Sentences of a message or a help that repeat the line `changed: nothing`.
 _REPEATS_CHANGED = re.compile(r"(?:Nothing was (?:changed|checked|sent|run)[^.]*|No job was created)\.\s*")
 
@@ -82,7 +84,8 @@ def _show_block(screen: Screen, error: Mapping[str, Any], exit_code: int) -> Non
         message, help_ = (_REPEATS_CHANGED.sub("", text).strip() for text in (message, help_))
     # Where the message repeats each problem, show each problem once.
     if problems and all(problem["message"] in message for problem in problems):
-        message = _line(problems[0]) if len(problems) == 1 else f"{len(problems)} problems"
+        listed = _line(problems[0]) if len(problems) == 1 else f"{len(problems)} problems"
+        message = _introduction(message, problems[0]) + listed
         problems = problems if len(problems) > 1 else []
     screen.say(f"{error.get('type') or 'Error'}: {message}", BAD)
     for problem in problems:
@@ -102,11 +105,20 @@ def _show_block(screen: Screen, error: Mapping[str, Any], exit_code: int) -> Non
     screen.facts([(name, value) for name, value in facts.items() if value not in (None, "")])
 
 
+def _introduction(message: str, problem: Mapping[str, str]) -> str:
+    """Return the text of a message before its first problem, such as the name of the file."""
+    for where in (problem.get("flag"), problem["pointer"] or "/"):
+        before, found, _ = message.partition(f"{where}: {problem['message']}")
+        if found:
+            return before
+    return ""
+
+
 def _line(problem: Mapping[str, str]) -> str:
     """Return a problem behind the flag that it is about. A text that names its flag or variable is not changed."""
     where, text = _where(problem), problem["message"]
-    names_itself = text.startswith((f"{where} ", "unknown ")) or where.startswith("/connection/")
-    if names_itself:
+    names_itself = text.startswith(f"{where} ") or _UNKNOWN_NAMED.match(text) or where.startswith("/connection/")
+    if names_itself or where == "/" or (text.startswith("'") and "flag" not in problem):
         return text
     return f"{where} {text}" if text == MISSING else f"{where}: {text}"
 

@@ -33,7 +33,9 @@ class Screen:
     def __init__(self, output: str | None = None, *, verbose: bool = False) -> None:
         mode = output or "auto"
         if mode not in MODES:
-            raise ParameterError(f"--output must be one of {', '.join(MODES)}", help="Nothing was sent. Correct it.")
+            raise ParameterError(
+                f"--output must be one of {', '.join(MODES)}", help="Nothing was sent. Use one of them."
+            )
         self.verbose = verbose
         self.on_terminal = is_terminal(sys.stdout)
         self.watched = is_terminal(sys.stderr)

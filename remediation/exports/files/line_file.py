@@ -23,14 +23,15 @@ def read_lines(path: str, pointer: str) -> Iterator[bytes]:
 
     Raises: ParameterError if the file can't be read; ValueError naming a line that is too long.
     """
+    name = repr(path[:200])
     try:
         # Do not wait for the writer of a pipe.
         descriptor = os.open(Path(path), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (OSError, ValueError) as error:
-        refuse(pointer, f"can't be read: {_reason(error) if isinstance(error, OSError) else 'not a valid path'}")
+        refuse(pointer, f"{name} can't be read: {_reason(error) if isinstance(error, OSError) else 'not a valid path'}")
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        refuse(pointer, "can't be read: it is not a regular file")
+        refuse(pointer, f"{name} can't be read: it is not a regular file")
     with os.fdopen(descriptor, "rb") as file:
         number = 0
         try:
@@ -42,7 +43,7 @@ def read_lines(path: str, pointer: str) -> Iterator[bytes]:
                 yield line
         except (OSError, EOFError, zlib.error) as error:
             why = _reason(error) if isinstance(error, OSError) else f"its compression is damaged ({error})"
-            refuse(pointer, f"can't be read: {why}")
+            refuse(pointer, f"{name} can't be read: {why}")
 
 
 def refuse(pointer: str, message: str) -> NoReturn:

@@ -22,6 +22,7 @@ from core.clock import CLOCK_SKEW
 from core.errors import ParameterError, PlanRefused, Problem
 from core.instants import format_instant, instant_or_none
 from core.json_values import below
+from core.validation_text import plain_message
 from remediation.guardrails.change import Numbers
 from remediation.guardrails.limits import OLDEST_PLAN
 
@@ -61,7 +62,7 @@ class Plan(Part):
     )
     account_id: str = Field(description="The account of the search.")
     previewed_at: str = Field(description="RFC 3339.")
-    requested_by: str | None = Field(description="The requester; null where not stated.")
+    requested_by: str | None = Field(description="The requester; null if not stated.")
     requester_proved: bool = Field(
         description="Whether a setting or the platform names the requester, not a parameter."
     )
@@ -185,7 +186,7 @@ def read_plan(document: Mapping[str, Any]) -> Plan:
         plan = Plan.model_validate(dict(document))
     except ValidationError as error:
         found = error.errors(include_input=False, include_url=False, include_context=False)[:20]
-        problems = [Problem(pointer=below("/plan", *one["loc"]), message=one["msg"]) for one in found]
+        problems = [Problem(pointer=below("/plan", *one["loc"]), message=plain_message(one)) for one in found]
         listed = "; ".join(f"{problem['pointer']}: {problem['message']}" for problem in problems)
         raise ParameterError(
             f"the plan can't be read: {listed}",

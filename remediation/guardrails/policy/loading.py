@@ -18,6 +18,7 @@ from core.errors import PolicyUnusable, Problem, printable
 from core.file_ownership import fixes, root_and_this_user, weaknesses_of, weaknesses_on_the_way
 from core.json_values import below, did_you_mean
 from core.strict_yaml import MAX_BYTES, YamlRefused, read
+from core.validation_text import plain_message
 from remediation.guardrails.policy.policy import Policy
 from remediation.guardrails.policy.rules import ApprovalRule, Approver, Budget, DeleteRule, Rule
 
@@ -89,12 +90,10 @@ def _problems(error: Any) -> Iterator[Problem]:
     if error["type"] == "contradictions":
         yield from error["ctx"]["problems"]
         return
-    text = str(error["msg"])
+    text = plain_message(error)
     match error["type"]:
         case "extra_forbidden":
             text = f"unknown key{_suggestion(error['loc'])}"
-        case "missing":
-            text = "is required"
         case "model_type":
             text = "must be a map of keys and values"
         case "literal_error":
@@ -102,10 +101,6 @@ def _problems(error: Any) -> Iterator[Problem]:
         case "string_pattern_mismatch":
             group = "groups" in error["loc"] or "one_from" in error["loc"]
             text = f"must be 1 to 64 letters, digits and {'. _ -' if group else '. _ % + @ -'}"
-        case "value_error":
-            text = text.removeprefix("Value error, ")
-        case _:
-            text = text[:1].lower() + text[1:]
     yield Problem(pointer=below("", *error["loc"]), message=printable(text)[:500])
 
 

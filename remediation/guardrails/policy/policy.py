@@ -56,29 +56,30 @@ class Policy(Part):
 
     policy: Annotated[Literal[1], BeforeValidator(_whole_number)] = Field(description="The version of this format: 1.")
     max_messages: int | None = Field(
-        None, ge=0, description="The most messages of a job or a by-ID action, one for each mailbox."
+        None, ge=0, description="The most messages of a job or a change by ID, one for each mailbox."
     )
     max_recipients: int | None = Field(
-        None, ge=0, description="The most different recipients of a job or a by-ID action."
+        None, ge=0, description="The most different recipients of a job or a change by ID."
     )
     max_drift_percent: float | None = Field(
         None, ge=0, le=1000, description="By how many percent the count may differ from the plan's."
     )
     destinations: list[Destination] | None = Field(
-        None, description="The folders that messages may be moved to. An empty list allows none; not given, all."
+        None,
+        description="The folders that messages may be moved to. An empty list allows none. By default all are allowed.",
     )
     protected_recipients: list[Guarded] = Field(
         [], description="Addresses and domains whose mailboxes must not be changed. A domain covers its subdomains."
     )
     protected_senders: list[Guarded] = Field(
-        [], description="Senders whose messages must not be moved or released, as protected_recipients."
+        [], description="Senders whose messages must not be moved or released: addresses and domains."
     )
     own_domains: list[OwnDomain] = Field(
         [],
         description="The organization's own domains. A search for one does not narrow; a sender in one may be its own.",
     )
     overrides: list[Override] = Field(
-        [], description="The `allow_...` parameters that have an effect. Without it none of them does."
+        [], description="The `allow_...` parameters that have an effect. By default none has one."
     )
     budgets: list[Budget] = Field(
         [], max_length=100, description="Limits on the changes within some hours, over several jobs."
@@ -88,10 +89,10 @@ class Policy(Part):
     plan_needed: list[Rule] = Field(
         [],
         max_length=100,
-        description="When a job needs a plan: where any rule applies. A list of named messages is its own plan.",
+        description="When a job needs a plan: if any rule applies. A list of named messages is its own plan.",
     )
     approval_needed: list[ApprovalRule] = Field(
-        [], max_length=100, description="When approvals are needed: the most that any rule requires which applies."
+        [], max_length=100, description="When approvals are needed. If several rules apply, the largest number counts."
     )
     approvers: list[Approver] = Field([], max_length=100, description="Who may approve, each with a public key.")
     service_accounts: list[Person] = Field(

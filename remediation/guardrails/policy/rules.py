@@ -57,10 +57,10 @@ class Rule(Part):
         None, min_length=1, description="The destination folders of a MOVE. A RELEASE has none."
     )
     more_than_messages: int | None = Field(
-        None, ge=0, description="More messages than this, one for each mailbox. Holds for an unknown number."
+        None, ge=0, description="More messages than this, one for each mailbox. Applies to an unknown number too."
     )
     more_than_recipients: int | None = Field(
-        None, ge=0, description="More different recipients than this. Holds for an unknown number."
+        None, ge=0, description="More different recipients than this. Applies to an unknown number too."
     )
 
     @model_validator(mode="after")
@@ -140,7 +140,8 @@ class Budget(Part):
     messages: int | None = Field(None, ge=0, description="The most messages within these hours.")
     jobs: int | None = Field(None, ge=0, description="The most jobs, or lists of named messages, within these hours.")
     per: list[Literal["requester", "destination"]] = Field(
-        [], description="Count for each requester, for each destination, or for each pair; together where not given."
+        [],
+        description="Count for each requester, for each destination, or for each pair. By default all count together.",
     )
 
     @model_validator(mode="after")

@@ -190,6 +190,11 @@ class TestPolicyCheck:
         assert {p["pointer"] for p in ended.error["problems"]} == {"/max_mesages", "/max_recipients"}
         assert "did you mean 'max_messages'?" in ended.err
 
+    def test_one_problem_is_shown_with_the_file_and_the_key(self, cfes: Cfes, tmp_path: Path) -> None:
+        (tmp_path / "bad.yaml").write_text("policy: 1\nmax_mesages: 5\n")
+        shown = " ".join(cfes("policy", "check", "bad.yaml", err=True).err.split())
+        assert "the policy 'bad.yaml' can't be used: /max_mesages: unknown key" in shown
+
     def test_a_key_that_is_not_an_ed25519_key_is_reported(self, cfes: Cfes, policy_file: Path) -> None:
         policy_file.write_text(policy_file.read_text().replace(public_pem(BOB).splitlines()[1], "A" * 60))
         ended = cfes("policy", "check")
