@@ -91,8 +91,8 @@ manifest: $(VENV)/.runs ## Regenerate manifest.json, the JSON Schemas and the re
 	@$(BIN)/python -m playbooks.language.format
 	@$(BIN)/python -m platforms.published.reference
 
-record: $(VENV)/.tests ## Record the cassettes again from the sandbox
-	@$(BIN)/python -m tests.cassettes.record
+record: $(VENV)/.tests ## Record the cassettes again from the sandbox, or ARGS="get-job"
+	@$(BIN)/python -m tests.cassettes.record $(ARGS)
 
 bench: $(VENV)/.tests ## Run the benchmarks and compare them with their goals (about 25 min)
 	@$(BIN)/python -m benchmarks

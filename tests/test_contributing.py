@@ -14,9 +14,11 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 FILES = re.findall(r"[Ss]ave (?:it|this) as `([^`]+)`:\n\n```\w+\n(.*?)```", PAGE, re.DOTALL)
+[SCENE] = re.findall(r'```python\n(    "count-jobs": .*\n)```', PAGE)
 TESTS = [
     "tests/actions/test_count_jobs.py",
     "tests/actions/test_catalog.py",
+    "tests/actions/test_cassettes.py",
     "tests/playbooks/test_shipped_playbooks.py",
 ]
 
@@ -38,6 +40,9 @@ def checkout(tmp_path: Path) -> Path:
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "dist", "cfes-runs"))
     for name, text in FILES:
         (copy / name).write_text(text, encoding="utf-8")
+    scenes = copy / "tests" / "cassettes" / "scenes.py"
+    before, start, after = scenes.read_text(encoding="utf-8").partition("SCENES: dict[str, Scene] = {\n")
+    scenes.write_text(before + start + SCENE + after, encoding="utf-8")
     return copy
 
 
@@ -52,10 +57,11 @@ def test_the_example_changes_pass_every_check(checkout: Path) -> None:
         command = [sys.executable, *arguments]
         return subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
 
+    assert run("-m", "tests.cassettes.record", "count-jobs").returncode == 0
     checked = run("-c", MANIFEST_AND_CHECK)
     assert checked.returncode == 0, checked.stdout
     assert (checkout / "docs" / "reference" / "actions" / "count-jobs.md").is_file()
-    tested = run("-m", "pytest", "-p", "no:cacheprovider", "-k", "count or no_finding", *TESTS)
+    tested = run("-m", "pytest", "-p", "no:cacheprovider", "-k", "count or no_finding or cassette", *TESTS)
     assert tested.returncode == 0, tested.stdout
     linted = run("-m", "ruff", "check", *(name for name, _ in FILES if name.endswith(".py")))
     assert linted.returncode == 0, linted.stdout

@@ -1,4 +1,4 @@
-"""Record the cassettes again from the sandbox (`make record`). Review the changes in the diff."""
+"""Record cassettes from the sandbox: all of them (`make record`), or those named. Review the changes in the diff."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tests.conftest import EXAMPLE_ALERT
 
 
 def main() -> None:
-    for name, scene in SCENES.items():
+    for name in sys.argv[1:] or SCENES:
         (FOLDER / f"{name}.yaml").unlink(missing_ok=True)
         settings = Settings(messages=50, alert=EXAMPLE_ALERT, campaign_size=6, manual_clock=True)
         with start(settings) as sandbox, cassette(name, "all"):
             connection = Connection.checked(
                 {"account_id": sandbox.account_id, "api_token": sandbox.token, "base_url": sandbox.base_url}
             )
-            play_scene(scene, connection, FakeClock(moved=sandbox.state.advance))
+            play_scene(SCENES[name], connection, FakeClock(moved=sandbox.state.advance))
         sys.stderr.write(f"{name}: recorded\n")
 
 

@@ -52,8 +52,12 @@ def _ids(call: Call, search: dict[str, Any]) -> list[str]:
     return [message["id"] for message in found["messages"]]
 
 
+def _plan(call: Call) -> dict[str, Any]:
+    return call("preview-job", {"action": "MOVE", "search_params": SEARCH, "destination": "JunkEmail"})
+
+
 def _create_from_plan(call: Call) -> dict[str, Any]:
-    plan = call("preview-job", {"action": "MOVE", "search_params": SEARCH, "destination": "JunkEmail"})
+    plan = _plan(call)
     call("create-move-job", {"plan": plan})
     return plan
 
@@ -84,6 +88,7 @@ def _reconcile(call: Call) -> dict[str, Any]:
 
 # One for each action that calls the API; a test fails when one is missing.
 SCENES: dict[str, Scene] = {
+    "create-job": lambda call: call("create-job", {"plan": _plan(call)}),
     "create-move-job": lambda call: call("create-move-job", {**MOVE, "max_messages": 100}),
     "release-job": lambda call: call("release-job", RELEASE),
     "wait-for-job": lambda call: call("wait-for-job", {"job_id": _create_job(call)}),
