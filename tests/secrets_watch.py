@@ -15,6 +15,7 @@ import os
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
@@ -69,12 +70,16 @@ _SECTIONS = pytest.StashKey[int]()
 _PASSED = pytest.StashKey[bool]()
 
 
+# How a hyphen is written in URLs, JSON, Python and HTML.
+HYPHENS = ("%2D", "%2d", "\\u002d", "\\x2d", "&#45;", "&#x2d;")
+
+
 def forms(token: str) -> set[str]:
     """Return the forms of a token: its greater part, quoted for URLs and JSON, and in base64 at each offset."""
     # A token without its end still counts as shown.
     found = {part := token[: max(SHORTEST_PART, len(token) * 3 // 4)]}
     found |= {quote(part, safe=""), json.dumps(part)[1:-1]}
-    found |= {part.replace("-", written) for written in ("%2D", "%2d", "\\u002d", "\\x2d", "&#45;", "&#x2d;")}
+    found |= {part.replace("-", written) for written in HYPHENS}
     for before in range(3):
         data = b"\0" * before + part.encode()
         # Only the characters that don't depend on neighboring bytes.
@@ -90,6 +95,11 @@ class Watch:
         self.counts: Counter[str] = Counter()
         self.leaks: _Leaks = []
         self._forms = [(form, name) for name, token in secrets.items() for form in forms(token)]
+        # Half of the forms have an escaped hyphen, and most texts have none.
+        self._by_hyphen: dict[str, list[tuple[str, str]]] = {}
+        for form, name in self._forms:
+            hyphen = next((written for written in HYPHENS if written in form), "")
+            self._by_hyphen.setdefault(hyphen, []).append((form, name))
         self._secrets = secrets
 
     def see(self, kind: str, where: str, seen: str | bytes | None) -> None:
@@ -104,7 +114,8 @@ class Watch:
     def found(self, seen: str | bytes) -> list[str]:
         """Return the names of the tokens in a text."""
         text = seen if isinstance(seen, str) else seen.decode("latin-1")
-        return sorted({name for form, name in self._forms if form in text})
+        possible = (forms for hyphen, forms in self._by_hyphen.items() if hyphen in text)
+        return sorted({name for form, name in chain.from_iterable(possible) if form in text})
 
     def see_files(self, folder: Path) -> None:
         paths = (Path(above, name) for above, _, names in os.walk(folder) for name in names)

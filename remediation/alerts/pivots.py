@@ -156,7 +156,8 @@ def _link_domain(alert: Alert, own: OwnDomains, value: str | None) -> str:
         except ValueError as error:
             raise NoPivot(f"search_value {error}") from None
         below = any(host == chosen or host.endswith(f".{chosen}") for host in usable)
-        if mailbox is not None or not below or not _is_third_party(chosen, alert, own):
+        foreign = not own.relates(chosen) and not RelatedDomains([alert.sender_domain]).relates(chosen)
+        if mailbox is not None or not below or not foreign:
             raise NoPivot("search_value is not the domain of a link, or the domain is the sender's or your own")
         return chosen
     if not usable:
@@ -169,12 +170,9 @@ def _link_domain(alert: Alert, own: OwnDomains, value: str | None) -> str:
 
 def _third_parties(alert: Alert, own: OwnDomains) -> list[str]:
     """Return the domains of the alert's links, each once, without the sender's and the organization's own."""
-    return [host for host in dict.fromkeys(_hosts(alert)) if _is_third_party(host, alert, own)]
-
-
-def _is_third_party(host: str, alert: Alert, own: OwnDomains) -> bool:
     # Where nothing proves the From, its domain may be the victim's, and real mail links to that domain.
-    return not own.relates(host) and not RelatedDomains([alert.sender_domain]).relates(host)
+    theirs = RelatedDomains([alert.sender_domain])
+    return [host for host in dict.fromkeys(_hosts(alert)) if not own.relates(host) and not theirs.relates(host)]
 
 
 def _hosts(alert: Alert) -> Iterator[str]:
