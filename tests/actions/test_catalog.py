@@ -71,6 +71,7 @@ def test_an_action_without_a_required_field_is_reported(tmp_path: Path) -> None:
 
 @each_action
 def test_an_action_declares_its_effect_approval_and_permissions(action: Action[Any, Any]) -> None:
+    assert re.fullmatch("[a-z]+(-[a-z]+)*", action.id), f"{action.id}: write the ID in lower case with hyphens"
     assert action.effect in ("read", "write", "irreversible")
     if action.effect == "irreversible":
         assert action.approval == "required"
@@ -81,10 +82,14 @@ def test_an_action_declares_its_effect_approval_and_permissions(action: Action[A
 @each_action
 def test_an_actions_module_has_a_docstring_and_runs_as_a_program(action: Action[Any, Any]) -> None:
     module = sys.modules[action.module]
-    assert (module.__doc__ or "").strip().split("\n")[0].endswith(".")
-    assert (module.run.__self__, module.run.__name__) == (action, "run")
-    source = inspect.getsource(module)
-    assert source.endswith('if __name__ == "__main__":\n    main(ACTION)\n')
+    name = Path(str(module.__file__)).name
+    first_line = (module.__doc__ or "").strip().split("\n")[0]
+    assert first_line.endswith("."), f"{name}: begin with a docstring whose first line is a sentence"
+    run = getattr(module, "run", None)
+    assert getattr(run, "__self__", None) == action, f"{name}: add `run = ACTION.run`"
+    assert getattr(run, "__name__", None) == "run", f"{name}: add `run = ACTION.run`"
+    end = 'if __name__ == "__main__":\n    main(ACTION)\n'
+    assert inspect.getsource(module).endswith(end), f"{name}: end with\n{end}"
     assert not (module.Params.__doc__ is None and issubclass(module.Params, dict))
 
 

@@ -72,6 +72,15 @@ def test_a_shipped_playbook_has_no_finding(playbook: Playbook) -> None:
     assert findings(playbook) == []
 
 
+@pytest.mark.parametrize("file", sorted(library.FOLDER.glob("*.yaml")), ids=lambda file: str(file.stem))
+def test_a_shipped_playbook_is_named_after_its_file_and_described(file: Path) -> None:
+    playbook = load(file)
+    assert playbook.id == file.stem, f"{file.name}: set id to {file.stem}"
+    assert playbook.description, f"{file.name}: add a description"
+    assert [name for name, spec in playbook.inputs.items() if not spec.description] == [], f"{file.name}: describe them"
+    assert [step.id for step in playbook.steps if not step.title] == [], f"{file.name}: give them a title"
+
+
 def test_the_documented_steps_with_a_plan_have_no_finding() -> None:
     page = (EXAMPLE_ALERT.parents[1] / "docs" / "reference" / "playbook-language.md").read_text()
     [steps] = re.findall(r"```yml\n(.*?)```", page, re.DOTALL)
