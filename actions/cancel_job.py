@@ -15,7 +15,7 @@ from actions.shapes.example_job import JOB_ID, example_job
 from connectors.email_security import EmailSecurity
 from core.errors import Conflict
 from core.quantity import counted
-from remediation.jobs.cancelling import cancel_surely
+from remediation.jobs.cancelling import cancel_and_confirm
 
 
 class Params(ActionParams):
@@ -35,7 +35,7 @@ class Result(ActionResult):
 
 def cancel_job(p: Params, api: EmailSecurity) -> Result:
     before = api.get_job(p.job_id)
-    after, applied = cancel_surely(api, before)
+    after, applied = cancel_and_confirm(api, before)
     if after.status != "CANCELLED":
         raise Conflict(
             f"the job had ended before it could be cancelled: {after.status}, {after.processed} of "

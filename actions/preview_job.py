@@ -22,7 +22,7 @@ from core.errors import GuardrailRefusal, ParameterError, PlanRefused, TooManyMe
 from core.instants import format_instant
 from core.quantity import counted
 from remediation.guardrails.accountability import requester
-from remediation.guardrails.approvals.needed import wasted_approvals
+from remediation.guardrails.approvals.needed import refusals_despite_approvals
 from remediation.guardrails.job_rules import (
     approvals_needed,
     needs_count,
@@ -87,7 +87,7 @@ def preview_job(p: Params, api: EmailSecurity) -> Result:
         refusals += _refusals_without_numbers(job, api)
     numbers = None if found is None else found.numbers
     needed = approvals_needed(job, api, numbers)
-    refusals += wasted_approvals(api, needed, job.requested_by)
+    refusals += refusals_despite_approvals(api, needed, job.requested_by)
     if api.connection.plan_key is None and needs_plan(job, api, numbers):
         refusals.append(
             PlanRefused(

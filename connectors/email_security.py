@@ -22,7 +22,7 @@ from connectors.objects.search import SearchParams
 from connectors.paging import slow_search
 from connectors.paging.job_pages import pages_backwards, pages_forwards
 from connectors.paging.pages import BOUNDS, LARGEST_PAGE, Page, Position, follow, sweep
-from connectors.paging.read_ahead import Ahead
+from connectors.paging.read_ahead import ReadAhead
 from connectors.paging.row_ids import RowIds
 from connectors.transport import Answer, Call, Parse, Patience, Transport
 from connectors.write_gate import WriteGate
@@ -337,7 +337,7 @@ class EmailSecurity:
                 raise error.restate(f"the job's messages: page {position.page:,}: {error.message}") from None
 
         attempt, width = functools.partial(fetch, once=True), self.connection.pages_ahead
-        with Ahead(fetch, attempt, last_page=lambda: -(-(expected() or 0) // LARGEST_PAGE), width=width) as ahead:
+        with ReadAhead(fetch, attempt, last_page=lambda: -(-(expected() or 0) // LARGEST_PAGE), width=width) as ahead:
             for page, follows in sweep(
                 ahead,
                 enough=enough,

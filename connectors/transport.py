@@ -213,9 +213,9 @@ class Transport:
         left = max(deadline.remaining(), SHORTEST_TIMEOUT_SECONDS)
         if self._ends is not None:
             left = min(left, max(self._ends.remaining(), NO_TIME_SECONDS))
-        silence = min(self._timeouts[effect], left)
-        whole = min(left, silence * SLOWEST_ANSWER_FACTOR)
-        exchange, in_time = Exchange(silence, whole), Deadline(self._clock, whole)
+        read_timeout = min(self._timeouts[effect], left)
+        whole = min(left, read_timeout * SLOWEST_ANSWER_FACTOR)
+        exchange, in_time = Exchange(read_timeout, whole), Deadline(self._clock, whole)
         began, begun_at = self._clock.monotonic(), self._clock.now()
         status: int | None = None
         ray_id: str | None = None
@@ -228,7 +228,7 @@ class Transport:
                     self.connection.base_url + call.path,
                     params=call.query,
                     json=call.body,
-                    timeout=silence,
+                    timeout=read_timeout,
                     extensions={"trace": exchange.trace},
                 ) as response,
             ):
@@ -369,12 +369,12 @@ def _contradiction(status: int, envelope: dict[str, Any] | None, effect: Effect,
     # After a 429 a read waits and retries, whatever the body says.
     if 400 <= status < 500 and success not in (None, False) and not (status == 429 and effect == "read"):
         return f"answered {status}, but the body has success: {json.dumps(success)[:20]}"
-    if status < 500 and _holds_work(envelope) and (status < 400 or effect == "write"):
+    if status < 500 and _has_result(envelope) and (status < 400 or effect == "write"):
         return f"answered {status} with success: {json.dumps(success)}, but with a result"
     return None
 
 
-def _holds_work(envelope: dict[str, Any] | None) -> bool:
+def _has_result(envelope: dict[str, Any] | None) -> bool:
     """Return whether a response has the content of a success (a job, its ID, or rows), even without an envelope."""
     if envelope is None:
         return False

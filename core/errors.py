@@ -129,7 +129,7 @@ class PackError(Exception):
         return rest if self.applied == "no" and first.startswith(_UNCHANGED) else self.help
 
     @property
-    def surely_not_applied(self) -> bool:
+    def certainly_not_applied(self) -> bool:
         """Return whether a write that ended in this error certainly changed nothing.
 
         `success: false` inside a 2xx contradicts itself, so the caller has to look the outcome up.

@@ -29,14 +29,14 @@ _UNDER_WAY: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
 class Exchange:
     """The limits of one exchange, in real seconds, because sockets know no injected clock.
 
-    silence: the limit of the connection, and again of the head. whole: the limit of everything.
+    read_timeout: the limit of the connection, and again of the head. whole: the limit of everything.
     """
 
-    def __init__(self, silence: float, whole: float, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, read_timeout: float, whole: float, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
-        self._silence = silence
+        self._read_timeout = read_timeout
         self._ends = monotonic() + whole
-        self._limit = min(monotonic() + silence, self._ends)
+        self._limit = min(monotonic() + read_timeout, self._ends)
         self._head_bytes: int | None = 0
         self.connecting = False
         self._close: Callable[[], None] | None = None
@@ -68,7 +68,7 @@ class Exchange:
         if event.endswith(".send_request_headers.started") and info["request"].method != b"CONNECT":
             self.connecting, self._close = False, None
             self._head_bytes = 0
-            self._limit = min(self._monotonic() + self._silence, self._ends)
+            self._limit = min(self._monotonic() + self._read_timeout, self._ends)
 
     def end_head(self) -> None:
         """Note that the status and headers are complete. The body may use all the time that is left."""

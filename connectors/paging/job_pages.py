@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from connectors.paging.pages import LARGEST_PAGE, Bounds, Page, Position, sweep
-from connectors.paging.read_ahead import Ahead
+from connectors.paging.read_ahead import ReadAhead
 
 Fetch = Callable[..., Page]
 
@@ -23,7 +23,7 @@ def pages_forwards(fetch: Fetch, first: int, last_page: int | None, *, width: in
     """Yield the pages from `first` on, including empty pages at the end. last_page: the last page to prefetch."""
     width = width if last_page is not None else min(width, PAGES_BLIND)
     with ExitStack() as stack:
-        ahead: Ahead | None = None
+        ahead: ReadAhead | None = None
         full_pages = 0
 
         def fetched(position: Position) -> Page:
@@ -34,11 +34,11 @@ def pages_forwards(fetch: Fetch, first: int, last_page: int | None, *, width: in
                 ahead = stack.enter_context(_prefetching(fetch, last_page or bounds.pages, width))
             return fetch(position) if ahead is None else ahead(position)
 
-        def judge(brought_anything: bool) -> None:
+        def judge(has_new_items: bool) -> None:
             nonlocal full_pages
-            full_pages = full_pages + 1 if brought_anything else 0
+            full_pages = full_pages + 1 if has_new_items else 0
             if ahead is not None:
-                ahead.judge(brought_anything)
+                ahead.judge(has_new_items)
 
         for page, follows in sweep(
             fetched,
@@ -88,8 +88,8 @@ def pages_backwards(
             ahead.judge(True)
 
 
-def _prefetching(fetch: Fetch, last_page: int, width: int) -> Ahead:
-    return Ahead(fetch, functools.partial(fetch, once=True), last_page=lambda: last_page, width=width)
+def _prefetching(fetch: Fetch, last_page: int, width: int) -> ReadAhead:
+    return ReadAhead(fetch, functools.partial(fetch, once=True), last_page=lambda: last_page, width=width)
 
 
 def _job_ids(items: list[dict[str, Any]]) -> list[str]:

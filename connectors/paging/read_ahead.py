@@ -15,7 +15,7 @@ from core.errors import PackError
 WIDTH_AT_FIRST = 4
 
 
-class Ahead:
+class ReadAhead:
     """A `fetch` for connectors.paging.pages.sweep that prefetches pages in threads.
 
     fetch: returns a page, with all retries. attempt: returns a page at the first try, or raises; several threads call
@@ -49,15 +49,15 @@ class Ahead:
         self._asked = False
         self._first = 1
         self._judged = 0
-        self._brought_nothing = False
+        self._without_new_items = False
         self._threads: list[Thread] = []
         self._wanted: SimpleQueue[tuple[int, Future[Page | None]] | None] = SimpleQueue()
 
-    def judge(self, brought_anything: bool) -> None:
+    def judge(self, has_new_items: bool) -> None:
         """Record whether the page returned last brought new items."""
         self._judged += 1
-        self._brought_nothing = not brought_anything
-        if brought_anything:
+        self._without_new_items = not has_new_items
+        if has_new_items:
             # The listing continues after these empty pages.
             self._empty = [number for number in self._empty if number > self._given]
 
@@ -93,7 +93,7 @@ class Ahead:
             self._wanted.put(None)
 
     def _begin(self, first: int) -> None:
-        if self._brought_nothing:
+        if self._without_new_items:
             return
         last = self._last_page()
         if self._judged < 2:

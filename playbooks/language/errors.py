@@ -85,4 +85,4 @@ class JournalUnwritable(OutputError):
     The exit code is 7 once the run has changed something, or may have (playbooks.engine.changes.with_changes).
     """
 
-    default_help = "Nothing was run. Make room or choose another directory."
+    default_help = "Nothing was run. Free disk space or choose another directory."

@@ -81,7 +81,7 @@ def delete_with_evidence(api: EmailSecurity, job_id: str, *, evidence: str | Non
             spend_approvals_of_job(api, stamp.plan)
             warnings.insert(0, APPROVALS_USED)
         warnings.insert(0, TAG_DELETED)
-    deleted = _delete_surely(api, job_id)
+    deleted = _delete_and_confirm(api, job_id)
     if not deleted:
         warnings.insert(0, DELETED_BY_OTHERS)
     return Deletion(
@@ -94,7 +94,7 @@ def delete_with_evidence(api: EmailSecurity, job_id: str, *, evidence: str | Non
     )
 
 
-def _delete_surely(api: EmailSecurity, job_id: str) -> bool:
+def _delete_and_confirm(api: EmailSecurity, job_id: str) -> bool:
     """Delete the job. Return whether this call did it: after a lost answer, a job that is gone counts as deleted by it.
 
     Raises: OutcomeUnknown, and what EmailSecurity.delete_job raises.
@@ -104,7 +104,7 @@ def _delete_surely(api: EmailSecurity, job_id: str) -> bool:
     except NotFound:
         return False
     except (OutcomeUnknown, ApiRefusal) as failure:
-        if failure.surely_not_applied:
+        if failure.certainly_not_applied:
             raise
         try:
             api.get_job(job_id)

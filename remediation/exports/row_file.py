@@ -28,7 +28,7 @@ RowFormat = Literal["ndjson", "csv", "json", "parquet"]
 RowWriter = Callable[[Iterable[bytes], Callable[[bytes], object]], object]
 
 _BLOCK = 1 << 18
-# A page in pieces: the system would allocate memory for a complete page, and for a copy, anew for each page.
+# A page in pieces: the system would allocate memory for a complete page, and for a copy, again for each page.
 _ROWS_AT_ONCE = 100
 
 

@@ -1,4 +1,4 @@
-"""The rules for messages that are named one by one. A refusal covers the whole list: nothing is sent.
+"""The rules for named messages. A refusal covers the whole list: nothing is sent.
 
 A list of IDs is its own plan: it changes exactly these messages, so the policy's `plan_needed` requires nothing more.
 Its hash binds approvals to the list. A dry run shows the hash; there is no plan document.
@@ -112,7 +112,7 @@ def within_budget(
 ) -> Iterator[None]:
     """Check the policy's budgets and record the change, before it is made in this context.
 
-    The record is removed where surely nothing was changed. Raises: PolicyRefused.
+    The record is removed if certainly nothing was changed. Raises: PolicyRefused.
     """
     if not messages:
         yield
@@ -122,7 +122,7 @@ def within_budget(
     try:
         yield
     except PackError as failure:
-        if at is not None and failure.surely_not_applied:
+        if at is not None and failure.certainly_not_applied:
             budgets.refund(api, intent, at)
         raise
 

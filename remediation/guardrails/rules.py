@@ -1,4 +1,4 @@
-"""The rules for changing messages, each written once: for a job's search and for messages that are named one by one.
+"""The rules for changing messages, each written once: for a job's search and for named messages.
 
 A rule yields the refusals that a proposed change meets. job_rules and message_rules say in which order the rules apply,
 and add the rules that only a search or only a list of messages can break.

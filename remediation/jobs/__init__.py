@@ -8,7 +8,7 @@ The call order from create-move-job to the POST:
 4. job_list.JobList finds jobs by the request's tag (list_layout: where new jobs appear). If there is one, go to step 7.
 5. clearance.clear_job counts the messages, and checks limits, drift, approvals and budgets.
 6. creation sends one POST. After a lost answer, the list is checked before a second POST.
-7. settling.Race keeps the earliest of several jobs and cancels the others (cancelling.cancel_surely).
+7. settling.Race keeps the earliest of several jobs and cancels the others (cancelling.cancel_and_confirm).
 8. reuse.reusable_job compares a job that this call did not create with the request (match.differences).
 9. discovery_limit.DiscoveryWatch polls the job and cancels it over the limit (job_of_plan: was it made from the plan?).
 10. reused_job.describe_reused_job reports a reused job, and remaining.count_remaining counts what it left.

@@ -18,7 +18,7 @@ class Cancelled(NamedTuple):
     applied: Applied
 
 
-def cancel_surely(api: EmailSecurity, job: BulkJob) -> Cancelled:
+def cancel_and_confirm(api: EmailSecurity, job: BulkJob) -> Cancelled:
     """Cancel the job unless it has ended. Return it, and whether this call changed it.
 
     Raises: OutcomeUnknown; what EmailSecurity.cancel_job raises, where nothing was changed.
@@ -38,7 +38,7 @@ def cancel_surely(api: EmailSecurity, job: BulkJob) -> Cancelled:
         except ApiRefusal as failure:
             # The job may have ended in the meantime; and a refusal inside a 2xx contradicts itself.
             refusal = failure
-            applied = applied if failure.surely_not_applied else "unknown"
+            applied = applied if failure.certainly_not_applied else "unknown"
         except PackError as failure:
             if applied == "no":
                 raise

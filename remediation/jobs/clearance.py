@@ -105,7 +105,7 @@ def clear_job(api: EmailSecurity, job: ProposedJob, stamp: Stamp) -> Clearance:
 
 
 def refund_job(api: EmailSecurity, stamp: Stamp) -> None:
-    """Remove from the budgets the messages that `clear_job` recorded for a job that was surely not created."""
+    """Remove from the budgets the messages that `clear_job` recorded for a job that was certainly not created."""
     budgets.refund(api, budgets.intent_of(stamp))
 
 
@@ -120,7 +120,7 @@ def _check_plan(api: EmailSecurity, plan: Plan, call: JobCall) -> None:
     searches = (plan.asked_search_params, plan.search_params)
     if call.search is not None and meaning(call.search.request()) not in map(meaning, searches):
         raise PlanRefused(
-            "the plan has another search than `search_params`",
+            "the plan's search differs from `search_params`",
             help="Nothing was changed. Leave out search_params to use the plan's search, or run preview-job for yours.",
         )
     if plan.destination in IRREVERSIBLE_DESTINATIONS and plan.numbers is None:

@@ -119,7 +119,7 @@ def create_job_once(
 
     Without a key or a plan, a fresh key guards this single call against lost answers. `before_post` gets the tag. It is
     called only where a job would be created, and raises to refuse. `not_made` gets the tag if `before_post` was called
-    and surely no job was created. `meanwhile` is called while the list gets time to show other workers' jobs: see
+    and certainly no job was created. `meanwhile` is called while the list gets time to show other workers' jobs: see
     remediation.jobs.settling.
 
     Raises: IdempotencyConflict, PlanUsed, OutcomeUnknown, and what `before_post` and EmailSecurity.create_job raise.
@@ -242,15 +242,15 @@ def _post(
             return api.create_job(request), lost + 1, []
         except PackError as failure:
             # From the second POST on, the first may still be applied, whatever the answer to this one.
-            if failure.surely_not_applied and lost == 0:
+            if failure.certainly_not_applied and lost == 0:
                 raise _NotCreated(failure) from None
             cause = failure
-        lost += not cause.surely_not_applied
-        ends = lost == MOST_POSTS or (cause.surely_not_applied and not patience.outlasts(cause))
+        lost += not cause.certainly_not_applied
+        ends = lost == MOST_POSTS or (cause.certainly_not_applied and not patience.outlasts(cause))
         own, others = _after_lost_answer(api, request, stamp, cause, job_list)
         if own is not None or others:
             return own, lost, others
-        if isinstance(cause, ApiRefusal) and not cause.surely_not_applied and lost == 1:
+        if isinstance(cause, ApiRefusal) and not cause.certainly_not_applied and lost == 1:
             raise cause
         if ends:
             raise _unknown(stamp, cause)

@@ -28,7 +28,7 @@ from core.errors import (
 from core.json_model import JsonModel
 from core.quantity import counted
 from remediation.guardrails.policy.gate import policy_of
-from remediation.jobs.cancelling import cancel_surely
+from remediation.jobs.cancelling import cancel_and_confirm
 from remediation.jobs.job_of_plan import problem_of_plan
 from remediation.stamp import Stamp
 
@@ -158,7 +158,7 @@ class DiscoveryLimit:
         Raises: TemporaryFailure unchanged; any other failure as `not_stopped` returns it.
         """
         try:
-            stopped, applied = cancel_surely(api, job)
+            stopped, applied = cancel_and_confirm(api, job)
         except TemporaryFailure:
             raise
         except PackError as failure:

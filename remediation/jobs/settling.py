@@ -16,7 +16,7 @@ from connectors.email_security import EmailSecurity
 from connectors.objects.job import BulkJob
 from core.errors import Applied, NotFound, OutcomeUnknown, PackError
 from core.quantity import counted
-from remediation.jobs.cancelling import Cancelled, cancel_surely
+from remediation.jobs.cancelling import Cancelled, cancel_and_confirm
 from remediation.jobs.job_list import JobList, ListedJobs, StampedJobs, in_order
 from remediation.jobs.list_layout import created_at
 from remediation.stamp import Stamp
@@ -258,7 +258,7 @@ class Race:
         """Cancel a later job for the same request."""
         (kept, _), _ = self.ranked()
         try:
-            return cancel_surely(self.api, job)
+            return cancel_and_confirm(self.api, job)
         except NotFound:
             # Deleted meanwhile, and still in a list that lags.
             return Cancelled(job, "no")

@@ -101,7 +101,7 @@ def _one_batch(api: EmailSecurity, ledger: Ledger, batch: Sequence[str]) -> None
     try:
         _enter(api, ledger, batch, _sent(api, ledger.change, batch))
     except PackError as failure:
-        if failure.surely_not_applied:
+        if failure.certainly_not_applied:
             raise
         lost = failure
     else:

@@ -17,7 +17,7 @@ from core.quantity import counted
 from core.search_words import MALICIOUS
 from remediation.guardrails.accountability import check_reason, requester
 from remediation.guardrails.approvals.approval import GivenApprovals, require_approvals
-from remediation.guardrails.approvals.needed import Need, wasted_approvals
+from remediation.guardrails.approvals.needed import Need, refusals_despite_approvals
 from remediation.guardrails.approvals.spent import intent_of, mark_approvals_used, reserve_approvals
 from remediation.guardrails.change import Change, NamedMessage, plan_hash
 from remediation.guardrails.limits import Limits
@@ -110,7 +110,7 @@ def prepare_change(api: EmailSecurity, call: ChangeCall) -> PreparedChange:
     if call.dry_run:
         # A dry run shows what has to be approved, so it can't require the approvals.
         prepared.survey = survey_messages(policy_of(api), found.values())
-        prepared.refusals = [*wasted_approvals(api, needed, asker), *_refused_delivery(api, ledger, strict)]
+        prepared.refusals = [*refusals_despite_approvals(api, needed, asker), *_refused_delivery(api, ledger, strict)]
     elif needed or call.approvals:
         prepared.approvals = require_approvals(api, needed, GivenApprovals(call.approvals, hashed, [asker]))
     return prepared

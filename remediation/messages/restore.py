@@ -73,7 +73,7 @@ class MovedMessages:
         warnings = []
         if self.selection.messages:
             warnings.append("the original folder of the messages is not known: every message is moved to Inbox")
-        if further := self.selection.reaching_further():
+        if further := self.selection.messages_with_other_recipients():
             warnings.append(
                 f"{counted(further, 'message has', 'messages have')} more recipients than the rows name: all of them "
                 "are affected"
@@ -101,7 +101,7 @@ def read_moved_messages(api: EmailSecurity, export: str) -> MovedMessages:
                 cancelled.append(row)
             continue
         _check_is_move(row, number)
-        found.selection.take(row)
+        found.selection.add(row)
         found.by_destination[_folder(row, found.by_destination)] += 1
     rows = found.by_destination.total()
     if not rows and not found.other_rows:
@@ -112,7 +112,7 @@ def read_moved_messages(api: EmailSecurity, export: str) -> MovedMessages:
     for row in found.in_flight.moved:
         if row.destination == PURGES:
             raise NotRestorable(f"row {row.row_id} is CANCELLED, and its message was moved to {PURGES} all the same")
-        found.selection.take(row)
+        found.selection.add(row)
     return found
 
 

@@ -49,7 +49,7 @@ class FailedMessages:
         """Return the warnings of a retry that left out the messages that are not due."""
         warnings = []
         if self.selection.messages:
-            further = self.selection.reaching_further()
+            further = self.selection.messages_with_other_recipients()
             warnings.append(
                 "a message ID covers all recipients: those for whom it already succeeded are processed again"
                 + (f" ({counted(further, 'message')})" if further else "")
@@ -91,7 +91,7 @@ def read_failed_messages(api: EmailSecurity, job_id: str) -> FailedMessages:
     rows = _failed_rows(api, job)
     change, selection = _change_of(job, rows), Selection()
     for row in rows:
-        selection.take(row)
+        selection.add(row)
     return FailedMessages(job, rows, change, selection, *_due_at(rows))
 
 

@@ -23,7 +23,7 @@ MOST_MESSAGES = 100_000
 # A message has fewer recipients than this. Rows of a file must not add up without a limit.
 MOST_RECIPIENTS = 5000
 
-# The most rows without an ID that are named one by one; all are counted.
+# The most rows without an ID that are listed; all are counted.
 ROWS_NAMED = 1000
 
 _ROW_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
@@ -57,7 +57,7 @@ class Selection:
     rows_without_id: list[str] = field(default_factory=list)
     reached: dict[str, set[str]] = field(default_factory=dict)
 
-    def take(self, row: JobRow) -> None:
+    def add(self, row: JobRow) -> None:
         """Add the message of a row. Raises: ParameterError where there are too many."""
         if row.message is None:
             self.without_id += 1
@@ -70,7 +70,7 @@ class Selection:
         elif len(self.messages) >= MOST_MESSAGES:
             refuse("/export", f"names more than {MOST_MESSAGES} messages: choose fewer by their statuses")
         if known is None or known != row.message:
-            self.messages[row.message.id] = row.message if known is None else _both(known, row.message)
+            self.messages[row.message.id] = row.message if known is None else _merged(known, row.message)
         if row.recipient is not None:
             self.reached.setdefault(row.message.id, set()).add(mailbox_of(row.recipient))
 
@@ -78,7 +78,7 @@ class Selection:
         """Return whether the row's message is selected already, by another recipient's row."""
         return row.message is not None and row.message.id in self.messages
 
-    def reaching_further(self) -> int:
+    def messages_with_other_recipients(self) -> int:
         """Return the number of messages with more recipients than those whose rows were selected."""
         return sum(
             any(mailbox not in self.reached.get(one, set()) for mailbox in mailboxes_of(message.recipients))
@@ -101,7 +101,7 @@ def of_export(path: str, selects: Callable[[JobRow], bool]) -> Selection:
     selection = Selection(from_file=True)
     for row in exported_rows(path):
         if selects(row):
-            selection.take(row)
+            selection.add(row)
     return selection
 
 
@@ -169,7 +169,7 @@ def _named(nested: Any, email_message_id: str | None) -> NamedMessage | None:
     )
 
 
-def _both(first: NamedMessage, second: NamedMessage) -> NamedMessage:
+def _merged(first: NamedMessage, second: NamedMessage) -> NamedMessage:
     """Return one message with the facts of two rows. A malicious verdict in either counts."""
     recipients = None
     if first.recipients is not None or second.recipients is not None:

@@ -70,7 +70,7 @@ def html_title(value: object) -> Markup:
 
 
 def markdown(value: object) -> Markup:
-    """Return a template's value as GitHub-flavoured Markdown, safe in a paragraph, a list and a table's cell.
+    """Return a template's value as GitHub-flavored Markdown, safe in a paragraph, a list and a table's cell.
 
     Foreign text becomes a code span of at most 200 characters, and its steering characters become code points.
     """
@@ -102,7 +102,7 @@ def markdown_cell(value: object) -> Markup:
 
 
 def code_span(text: str) -> str:
-    """Return GitHub-flavoured Markdown that shows exactly this text, on one line."""
+    """Return GitHub-flavored Markdown that shows exactly this text, on one line."""
     pieces = _ENDS_SPAN.split(visible(text).strip())
     return "".join(f"&#{ord(piece)};" if piece in {"`", "|"} else f"`{piece}`" for piece in pieces if piece)
 

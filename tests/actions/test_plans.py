@@ -120,7 +120,7 @@ class TestCreatingFromAPlan:
         ("other", "named"),
         [
             ({"destination": "Inbox"}, "Inbox"),
-            ({"search_params": {**CAMPAIGN, "sender": "corp.example"}}, "another search"),
+            ({"search_params": {**CAMPAIGN, "sender": "corp.example"}}, "search differs"),
         ],
     )
     def test_parameters_that_differ_from_the_plan_are_refused(

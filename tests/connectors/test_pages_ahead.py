@@ -13,7 +13,7 @@ from collections.abc import Callable
 import pytest
 
 from connectors.paging.pages import LARGEST_PAGE, Page, Position, sweep
-from connectors.paging.read_ahead import Ahead
+from connectors.paging.read_ahead import ReadAhead
 from core.errors import ListingRepeats, NotFound, RateLimited, ServiceUnavailable
 
 TOTAL = 12 * LARGEST_PAGE + 5
@@ -32,7 +32,7 @@ def read(
     def enough() -> bool:
         return len(found) >= total
 
-    with Ahead(fetch, attempt, last_page=lambda: -(-total // LARGEST_PAGE), width=width) as ahead:
+    with ReadAhead(fetch, attempt, last_page=lambda: -(-total // LARGEST_PAGE), width=width) as ahead:
         for one, _ in sweep(ahead, enough=enough, identities=lambda items: items, judged=ahead.judge):
             found.extend(one.items)
     return found
@@ -72,7 +72,7 @@ def test_a_page_fetched_again_is_freed_after_its_last_use() -> None:
 
     gc.disable()
     try:
-        with Ahead(fetch, attempt, last_page=lambda: 13, width=4) as ahead:
+        with ReadAhead(fetch, attempt, last_page=lambda: 13, width=4) as ahead:
             given = [weakref.ref(ahead(Position(number)).items) for number in range(1, 13)]
             assert [one() for one in given] == [None] * 12
     finally:
@@ -103,7 +103,7 @@ def test_an_error_is_raised_when_its_page_is_due() -> None:
 
     found: list[str] = []
     with (
-        Ahead(fetch_until_deleted, fetch_until_deleted, last_page=lambda: 13, width=8) as ahead,
+        ReadAhead(fetch_until_deleted, fetch_until_deleted, last_page=lambda: 13, width=8) as ahead,
         pytest.raises(NotFound),
     ):
         for one, _ in sweep(ahead, enough=lambda: False, identities=lambda items: items):
@@ -175,7 +175,7 @@ def test_no_page_is_fetched_after_two_empty_pages(width: int) -> None:
         calls[position.page] += 1
         return page(position, 3 * LARGEST_PAGE)
 
-    with Ahead(counted, counted, last_page=lambda: 100, width=width) as ahead:
+    with ReadAhead(counted, counted, last_page=lambda: 100, width=width) as ahead:
         pages = list(sweep(ahead, enough=lambda: False, identities=lambda items: items, judged=ahead.judge))
     assert [len(one.items) for one, _ in pages] == [1000, 1000, 1000, 0, 0]
     assert calls == Counter(range(1, 6))
@@ -190,7 +190,7 @@ def test_an_empty_page_in_the_middle_does_not_end_the_listing(hole: int, width: 
         calls[position.page] += 1
         return Page([], None) if position.page == hole else page(position)
 
-    with Ahead(counted, counted, last_page=lambda: 13, width=width) as ahead:
+    with ReadAhead(counted, counted, last_page=lambda: 13, width=width) as ahead:
         pages = list(sweep(ahead, enough=lambda: False, identities=lambda items: items, judged=ahead.judge))
     shown = {row for one, _ in pages for row in one.items}
     assert shown == {str(number) for number in range(TOTAL) if number // LARGEST_PAGE != hole - 1}
@@ -207,11 +207,12 @@ def test_a_width_of_zero_turns_prefetching_off() -> None:
 def test_a_hanging_prefetch_does_not_keep_the_process_alive() -> None:
     code = """
 import threading
-from connectors.paging.read_ahead import Ahead
+from connectors.paging.read_ahead import ReadAhead
 from connectors.paging.pages import LARGEST_PAGE, Page, Position
 def hang(position):
     threading.Event().wait()
-with Ahead(lambda at: Page([str(n) for n in range(LARGEST_PAGE)], None), hang, last_page=lambda: 9, width=8) as ahead:
+full = Page([str(n) for n in range(LARGEST_PAGE)], None)
+with ReadAhead(lambda at: full, hang, last_page=lambda: 9, width=8) as ahead:
     ahead(Position())
 print("over")
 """

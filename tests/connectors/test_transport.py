@@ -157,7 +157,7 @@ def test_a_429_with_a_truncated_body_is_still_a_rate_limit() -> None:
     api = connected(script)
     with pytest.raises(RateLimited) as caught:
         api.create_job(BulkJobRequest(action="MOVE", destination="JunkEmail", search_params=SearchParams(sender="a@b")))
-    assert (caught.value.surely_not_applied, caught.value.retry_after_seconds) == (True, 7)
+    assert (caught.value.certainly_not_applied, caught.value.retry_after_seconds) == (True, 7)
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b'"not found"', b"<html>"])
@@ -501,7 +501,7 @@ CONTRADICTORY_RESPONSES: dict[str, Callable[[], httpx.Response]] = {
 def test_a_contradictory_response_makes_a_write_unknown_and_a_read_retried(answer: str) -> None:
     with pytest.raises(OutcomeUnknown) as caught:
         connected(Scripted(CONTRADICTORY_RESPONSES[answer]())).create_job(REQUEST)
-    assert caught.value.surely_not_applied is False
+    assert caught.value.certainly_not_applied is False
     script = Scripted(CONTRADICTORY_RESPONSES[answer](), ok(job()))
     assert connected(script).get_job(JOB_ID).job_id == JOB_ID
     with pytest.raises((UnexpectedAnswer, ServiceUnavailable)):
@@ -525,7 +525,7 @@ def test_the_timeout_status_of_a_proxy_counts_as_a_lost_response(status: int, bo
 def test_any_other_refusal_means_that_a_write_was_not_applied(status: int) -> None:
     with pytest.raises(PackError) as caught:
         connected(Scripted(*[refused(status) for _ in range(6)])).create_job(REQUEST)
-    assert caught.value.surely_not_applied
+    assert caught.value.certainly_not_applied
     assert caught.value.exit_code == (6 if status == 429 else 5)
 
 
@@ -567,7 +567,7 @@ def test_a_refusal_that_contains_a_job_is_unknown_for_writes_only(status: int, b
 def test_a_refusal_without_a_job_is_an_api_refusal(status: int, result: object) -> None:
     with pytest.raises(ApiRefusal) as caught:
         connected(Scripted(httpx.Response(status, json=envelope(result, success=False)))).create_job(REQUEST)
-    assert (caught.value.applied, caught.value.surely_not_applied) == ("no", True)
+    assert (caught.value.applied, caught.value.certainly_not_applied) == ("no", True)
 
 
 def test_a_job_id_is_normalized() -> None:

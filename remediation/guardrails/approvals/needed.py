@@ -62,16 +62,16 @@ def need_of(policy: Policy, reach: Reach, requesters: Collection[str]) -> Need:
 
 
 def shortfall(policy: Policy, need: Need, names: Collection[str]) -> str | None:
-    """Return why the approvals of these people are not enough; None where they are."""
+    """Return why the approvals of these people are not enough, or None if they are."""
     if len(names) < need.count:
         return f"{len(names)} valid {'approval was' if len(names) == 1 else 'approvals were'} given"
     members = {approver.name: approver.groups for approver in policy.approvers if approver.name in names}
     missing = unmatched_groups(need.groups, members)
-    return f"no approval for {', '.join(missing)} is left" if missing else None
+    return f"an approval from {', '.join(missing)} is missing" if missing else None
 
 
-def wasted_approvals(api: EmailSecurity, need: Need, requested_by: str | None) -> Iterator[ApprovalRefused]:
-    """Yield the refusal that would follow all approvals, so that it is shown before somebody signs."""
+def refusals_despite_approvals(api: EmailSecurity, need: Need, requested_by: str | None) -> Iterator[ApprovalRefused]:
+    """Yield the refusal that no approval would prevent, so that it is shown before somebody signs."""
     if not need:
         return
     if api.connection.requested_by is None:

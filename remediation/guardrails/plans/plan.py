@@ -54,14 +54,16 @@ class Plan(Part):
     """The result of preview-job, which create-move-job, release-job and wait-for-job take."""
 
     version: Literal[1] = Field(1, description="The version of this format.")
-    plan_hash: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 over everything in the plan but its seal.")
+    plan_hash: str = Field(
+        pattern=r"^[0-9a-f]{64}$", description="SHA-256 over everything in the plan except its seal."
+    )
     seal: str | None = Field(
         None,
         pattern=r"^hmac-sha256:[0-9a-f]{64}$",
         description="HMAC under CFES_PLAN_KEY over plan_hash: proves that preview-job made it. Null without a key.",
     )
     account_id: str = Field(description="The account of the search.")
-    previewed_at: str = Field(description="RFC 3339.")
+    previewed_at: str = Field(description="When the preview was made, RFC 3339.")
     requested_by: str | None = Field(description="The requester; null if not stated.")
     requester_proved: bool = Field(
         description="Whether a setting or the platform names the requester, not a parameter."
@@ -69,9 +71,9 @@ class Plan(Part):
     action: ActionType = Field(description="MOVE or RELEASE.")
     destination: Destination | None = Field(description="The folder; null for RELEASE.")
     search_params: dict[str, Any] = Field(description="The search as the job gets it, with its window pinned.")
-    asked_search_params: dict[str, Any] = Field(description="The search as it was asked for.")
+    asked_search_params: dict[str, Any] = Field(description="The search as requested.")
     messages: int | None = Field(
-        ge=0, description="Messages found, one for each mailbox, as a job counts; null: can't be counted."
+        ge=0, description="Messages found, one for each mailbox, as a job counts; null if they can't be counted."
     )
     distinct_messages: int | None = Field(ge=0, description="Messages found, each counted once.")
     recipients: int | None = Field(ge=0, description="Distinct recipients.")
