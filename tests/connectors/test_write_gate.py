@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import connectors.email_security
 from connectors.email_security import EmailSecurity
 from connectors.objects.job import BulkJobRequest
 from connectors.objects.search import SearchParams
@@ -18,11 +21,11 @@ REQUEST = BulkJobRequest(
     action="MOVE", destination="JunkEmail", search_params=SearchParams.model_validate({"sender": "a@phish.example"})
 )
 WRITES: dict[str, Callable[[EmailSecurity], object]] = {
-    "create": lambda api: api.create_job(REQUEST),
-    "cancel": lambda api: api.cancel_job(JOB_ID),
-    "delete": lambda api: api.delete_job(JOB_ID),
-    "move": lambda api: api.move_messages(["4Njp3P0STMz2c02Q"], "JunkEmail"),
-    "release": lambda api: api.release_messages(["4Njp3P0STMz2c02Q"]),
+    "create_job": lambda api: api.create_job(REQUEST),
+    "cancel_job": lambda api: api.cancel_job(JOB_ID),
+    "delete_job": lambda api: api.delete_job(JOB_ID),
+    "move_messages": lambda api: api.move_messages(["4Njp3P0STMz2c02Q"], "JunkEmail"),
+    "release_messages": lambda api: api.release_messages(["4Njp3P0STMz2c02Q"]),
 }
 each_write = pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
 
@@ -36,6 +39,16 @@ def policy(tmp_path: Path) -> Callable[[str], str]:
         return str(path)
 
     return written
+
+
+def test_every_call_that_is_not_a_get_is_a_write_of_a_method_listed_here() -> None:
+    source = inspect.getsource(connectors.email_security)
+    calls = re.findall(r'\bCall\(\s*"(\w+)", .*?, "(read|write)"', source)
+    assert len(calls) == source.count("Call(") > len(WRITES)
+    assert {effect for method, effect in calls if method != "GET"} == {"write"}
+    methods = inspect.getmembers(EmailSecurity, inspect.isfunction)
+    writing = {name for name, method in methods if re.search(r'\bCall\(.*"write"', inspect.getsource(method))}
+    assert writing == set(WRITES)
 
 
 @each_write
@@ -66,9 +79,9 @@ def test_the_gate_checks_destinations_and_deletions(policy: Callable[[str], str]
     api = connected(script, policy_file=policy("destinations: [Inbox]\ndelete: {refused: true}"))
     attach_policy(api)
     with pytest.raises(PolicyRefused, match="JunkEmail"):
-        WRITES["create"](api)
+        WRITES["create_job"](api)
     with pytest.raises(PolicyRefused, match="deleted"):
-        WRITES["delete"](api)
+        WRITES["delete_job"](api)
     assert script.requests == []
 
 
