@@ -92,6 +92,9 @@ def one_address(text: object) -> tuple[str, str]:
     if not isinstance(text, str):
         raise ValueError("is missing" if text is None else f"must be a string, not {shown(text)}")
     written = text.strip()
+    if written.count("<") > 1:
+        # Readers disagree on which of the addresses in angle brackets is the sender.
+        raise ValueError(f"has angle brackets twice: {shown(text)}")
     try:
         found = read_addresses(written)
     except ValueError:

@@ -96,7 +96,10 @@ def read_meaning(
         return _meaning_of_search(entry, OwnDomains(own_domains, pointer=domains_pointer), pointer)
     alert = parse_alert(entry, pointer)
     own = OwnDomains(own_domains, alert.recipients, domains_pointer)
-    since = instants.shift(alert.received, days=-lookback_days)
+    try:
+        since = instants.shift(alert.received, days=-lookback_days)
+    except ValueError as error:
+        raise ParameterError.at(below(pointer, "Timestamp"), str(error)) from None
     try:
         chosen, problem = choose_pivot(alert, own, search_by, search_value), None
     except NoPivot as error:
