@@ -58,6 +58,7 @@ def test_a_list_of_alerts_returns_each_alert(alert: dict[str, Any]) -> None:
         ({"sender": ""}, "/alert/sender"),
         ({"sender": "a@b.example", "start": "yesterday"}, "/alert/start"),
         ([{"sender": "a@b.example"}, {"AlertID": "x"}], "/alert/1/From"),
+        ({"AlertID": "x", "From": "a@b.example", "Timestamp": "0001-01-02T00:00:00Z"}, "/alert/Timestamp"),
     ],
 )
 def test_an_invalid_alert_is_refused_with_a_pointer(given: Any, pointer: str) -> None:

@@ -29,9 +29,20 @@ def test_an_address_is_read_without_its_display_name(text: str, gives: tuple[str
     assert one_address(text) == gives
 
 
-@pytest.mark.parametrize("text", ["", "dana", "dana at corp.example", "a@b.example, c@d.example", "undisclosed:;", 5])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "dana",
+        "dana at corp.example",
+        "a@b.example, c@d.example",
+        "undisclosed:;",
+        5,
+        "A <a@b.example> B <c@d.example>",
+    ],
+)
 def test_a_text_without_exactly_one_address_is_refused(text: Any) -> None:
-    with pytest.raises(ValueError, match=r"address|string"):
+    with pytest.raises(ValueError, match=r"address|string|angle"):
         one_address(text)
 
 
