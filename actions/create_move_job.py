@@ -21,7 +21,7 @@ class Params(CreateJobParams):
     destination: Destination | None = Field(
         None,
         description="The folder to move to. This pack can't undo a move to the two RecoverableItems folders. "
-        "Required where no plan is given.",
+        "Required without a plan.",
     )
     allow_irreversible: bool = Field(
         False, description="Allow RecoverableItemsDeletions and RecoverableItemsPurges without a plan."

@@ -46,7 +46,9 @@ ACTION = Action(
         "idempotency_key": "case-43",
     },
     example_result=example_created(
-        warnings=["detections_only is not given: the API takes true, so mail with a clean verdict is not touched"],
+        warnings=[
+            "detections_only is not given, and the API's default is true: mail with a clean verdict is not touched"
+        ],
         action_type="RELEASE",
         action_params={"type": "RELEASE"},
         search_params={"sender": "statements@partner-bank.example"},

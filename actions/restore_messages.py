@@ -1,4 +1,4 @@
-"""Undo a move: return the messages that a job moved to Inbox. A dry run by default.
+"""Undo a move: move a job's messages back to Inbox. A dry run by default.
 
 Restores the COMPLETED rows of the job's export. A message that was in flight when the job ended has
 a CANCELLED row, and may have been moved. The action looks it up, and restores it if its own state shows the move.
@@ -35,9 +35,7 @@ from remediation.messages.restore import read_moved_messages
 
 class Params(ChangeParams):
     export: ExportPath = Field(description="Path of an NDJSON file of export-job-messages, of a MOVE job.")
-    dry_run: bool = Field(
-        True, description="Show the messages that would be moved back; change nothing. True unless set to false."
-    )
+    dry_run: bool = Field(True, description="Show the messages that would be moved back; change nothing.")
     allow_malicious: bool = Field(
         False, description="Allow messages whose verdict is MALICIOUS or MALICIOUS-BEC, or not known, to go to Inbox."
     )

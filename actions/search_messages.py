@@ -85,7 +85,9 @@ def _warnings(p: Params, *, limit_reached: bool) -> list[str]:
             f"more than {counted(p.limit, 'message was', 'messages were')} found: raise `limit` to count them all"
         )
     if p.search_params.detections_only is None:
-        warnings.append("detections_only is not given: the API takes true, so mail with a clean verdict is not found")
+        warnings.append(
+            "detections_only is not given, and the API's default is true: mail with a clean verdict is not found"
+        )
     if p.search_params.start is None:
         warnings.append("`start` is not given: the message search looks back 30 days, a job may look back further")
     return warnings

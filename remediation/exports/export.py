@@ -139,7 +139,7 @@ def _incomplete(sink: RowSink, source: RowSource) -> ExportIncomplete | ListingR
     if sink.file is None:
         failure.help = (
             "Nothing was changed. Run it again with a file as destination, which keeps the rows. Or set "
-            "require_complete to false to take the rows as they are."
+            "require_complete to false to accept an incomplete export."
         )
     return failure
 

@@ -163,7 +163,7 @@ class RowFile:
             raise UnusableAnswer(
                 f"row {at:,} of the job can't be read: for example, it has a number of thousands of digits, or is "
                 f"nested too deeply. {self.what_is_kept()}",
-                help="Nothing was changed. Export as ndjson, which takes rows as they are.",
+                help="Nothing was changed. Export as ndjson, which keeps rows unchanged.",
             ) from None
         if lines.hash.digest() != self._hash.digest():
             raise self._changed()

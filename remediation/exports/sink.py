@@ -77,7 +77,7 @@ class RowSink:
             raise UnusableAnswer(
                 f"row {len(self.inline) + 1:,} of the job can't be part of a result: it has a number that is too "
                 "large, or is nested too deeply",
-                help="Nothing was changed. Export to a file as ndjson, which takes rows as they are.",
+                help="Nothing was changed. Export to a file as ndjson, which keeps rows unchanged.",
             ) from None
 
     def _new(self, rows: RawRows) -> RawRows:

@@ -35,7 +35,9 @@ def search_warnings(search: SearchParams) -> list[str]:
     """Return warnings about parameters that are not given, and that the API decides then."""
     warnings = []
     if search.detections_only is None:
-        warnings.append("detections_only is not given: the API takes true, so mail with a clean verdict is not touched")
+        warnings.append(
+            "detections_only is not given, and the API's default is true: mail with a clean verdict is not touched"
+        )
     if search.start is None:
         warnings.append("`start` is not given: the API does not document how far back a job searches")
     return warnings

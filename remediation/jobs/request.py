@@ -58,7 +58,7 @@ class RequestedJob(JsonModel):
     )
     discovery_limit: LimitState | None = Field(
         description="The limit on the messages that the job may discover, and whether it was exceeded; null without a "
-        "limit, or where wait_follows is set and there is no policy."
+        "limit, or if wait_follows is set and there is no policy."
     )
     warnings: list[str] = Field(description="Warnings for a person.")
 

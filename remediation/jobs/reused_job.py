@@ -21,7 +21,7 @@ class ReusedJob(JsonModel):
     ended: bool = Field(description="Whether the job has ended. If so, this call moves or releases nothing.")
     remaining: int | None = Field(
         description="Messages of this call's search, up to now, that are still delivered (for a release: still in "
-        "quarantine), one for each mailbox. Null while the job runs, or where they can't be counted."
+        "quarantine), one for each mailbox. Null while the job runs, or if they can't be counted."
     )
     all_checked: bool = Field(
         description="False if `remaining` is a minimum, because not every message was checked in every mailbox."

@@ -84,7 +84,7 @@ def run(
     yes: Annotated[
         bool,
         typer.Option(
-            "--yes", "-y", help="Skip the confirmation before a step changes mail. Required without a terminal."
+            "--yes", "-y", help="Skip the confirmation before each step that changes mail. Required without a terminal."
         ),
     ] = False,
     plan_only: Annotated[
