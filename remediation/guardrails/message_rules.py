@@ -24,12 +24,13 @@ from remediation.guardrails.rules import Messages, ProposedChange, Wording
 if TYPE_CHECKING:
     from remediation.guardrails.policy.policy import Policy
 
-NARROW = "Nothing was changed. Name fewer messages, or leave out those that are refused."
+NARROW = "Nothing was changed. Leave out the messages that are refused."
 LEAVE_OUT_UNKNOWN = "Nothing was changed. Leave out the messages that the message search can't find."
 
 NAMED = Wording(
     "the call names",
     narrow_help=NARROW,
+    limit_help="Nothing was changed. Name fewer messages, or raise {} if you expect this number.",
     plan_help="Nothing was changed. Make a dry run and check its messages.",
 )
 LOOKED_UP = replace(NAMED, counted="the messages have", unit=("copy in a mailbox", "copies in mailboxes"))

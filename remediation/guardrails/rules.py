@@ -36,12 +36,13 @@ if TYPE_CHECKING:
 class Wording:
     """How a refusal describes the messages that were counted, and its help.
 
-    narrow_help, plan_help: None takes the error's own help.
+    narrow_help, limit_help, plan_help: None means the error's own help. limit_help: {} is the limit's parameter.
     """
 
     counted: str
     unit: tuple[str, str] = ("message", "messages")
     narrow_help: str | None = None
+    limit_help: str | None = None
     plan_help: str | None = None
 
 
@@ -116,8 +117,9 @@ def irreversible_refusals(api: EmailSecurity, proposed: ProposedChange) -> Itera
 def limit_refusals(proposed: ProposedChange) -> Iterator[GuardrailRefusal]:
     """Yield the refusals of numbers over the limits of the call."""
     for kind, text in _over(proposed, proposed.limits.max_messages, proposed.limits.max_recipients):
-        name = "max_messages is" if kind is TooManyMessages else "max_recipients is"
-        yield kind(text.format(name), help=proposed.wording.narrow_help)
+        name = "max_messages" if kind is TooManyMessages else "max_recipients"
+        help_ = proposed.wording.limit_help
+        yield kind(text.format(f"{name} is"), help=None if help_ is None else help_.format(name))
 
 
 def policy_limit_refusals(api: EmailSecurity, proposed: ProposedChange) -> Iterator[GuardrailRefusal]:

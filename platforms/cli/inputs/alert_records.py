@@ -105,11 +105,15 @@ def _unpacked(data: bytes, what: str) -> bytes:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
             whole = file.read(LARGEST_UNPACKED_BYTES + 1)
     except EOFError:
-        raise ParameterError(f"{what} can't be unpacked: the file is cut off", help=_NOTHING) from None
+        raise ParameterError(
+            f"{what} can't be unpacked: the file is cut off", help=f"{_NOTHING} Copy it again."
+        ) from None
     except (OSError, zlib.error) as error:
-        raise ParameterError(f"{what} can't be unpacked: {error}", help=_NOTHING) from None
+        raise ParameterError(f"{what} can't be unpacked: {error}", help=f"{_NOTHING} Copy it again.") from None
     if len(whole) > LARGEST_UNPACKED_BYTES:
-        raise ParameterError(f"{what} unpacks to more than {LARGEST_UNPACKED_BYTES} bytes", help=_NOTHING)
+        raise ParameterError(
+            f"{what} unpacks to more than {LARGEST_UNPACKED_BYTES} bytes", help=f"{_NOTHING} Split it."
+        )
     if whole.startswith(_GZIP):
         raise ParameterError(f"{what} was compressed with gzip twice", help=f"{_NOTHING} Unpack it once.")
     return whole
