@@ -39,7 +39,7 @@ def parse_instant(value: object) -> datetime:
 
 
 def instant_or_none(value: object) -> datetime | None:
-    """Return the instant as parse_instant does; None where it is not valid."""
+    """Return the instant as parse_instant does; None if it is not valid."""
     try:
         return parse_instant(value)
     except ValueError:

@@ -43,7 +43,7 @@ class StampKey:
 
     @classmethod
     def of(cls, secret: SecretStr | None) -> StampKey | None:
-        """Return the key that is derived from CFES_PLAN_KEY; None where that is not set."""
+        """Return the key that is derived from CFES_PLAN_KEY; None if that is not set."""
         return None if secret is None else cls(derive_key(secret, "stamp"))
 
     def mac(self, purpose: str, text: str) -> str:
@@ -57,7 +57,7 @@ class Stamp:
 
     If their `request`s differ, the key was used for two requests. call: distinguishes this call's own job from a job of
     another worker for the same request. plan: the digest of the plan that the job was made from; empty without a plan.
-    requested_by, approved_by: names. messages: how many were counted just before the create; None where nothing was
+    requested_by, approved_by: names. messages: how many were counted just before the create; None if nothing was
     counted. sent: digest of the request as it was sent. mac: covers all of it; empty without a key.
     """
 

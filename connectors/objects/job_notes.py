@@ -8,7 +8,7 @@ from core.quantity import counted
 
 
 def job_notes(status: str, discovered: int, counters: Mapping[str, int | None]) -> Iterator[str]:
-    """Yield sentences without a period. counters: the number of messages by status, where known."""
+    """Yield sentences without a period. counters: the number of messages by status, if known."""
     if pending := counters.get("PENDING"):
         yield f"the job ended with {counted(pending, 'message')} still pending"
     if status == "COMPLETED" and discovered == 0:

@@ -19,7 +19,7 @@ Add the extra `cli`: {command}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code, which stays true where the output can't be written.
 
-    arguments: None where the process is there for this command alone.
+    arguments: None if the process is there for this command alone.
     """
     if arguments is None:
         gc.disable()

@@ -24,7 +24,7 @@ class Alert:
     """The fields of an alert that decide something.
 
     sender: the address in From, in lower case. received: RFC 3339 in UTC, whole seconds. disposition and origin: in
-    lower case. envelope_sender: None where there is none that can be read. recipients: SMTPEnvelopeTo as written.
+    lower case. envelope_sender: None if there is none that can be read. recipients: SMTPEnvelopeTo as written.
     dmarc, spf, dkim: in lower case, "" where the record has no result.
     """
 

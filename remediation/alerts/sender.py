@@ -11,7 +11,7 @@ from core.sender_proof import proof_of
 from remediation.alerts.alert import Alert
 from remediation.alerts.answer import Answer
 
-# The values of Origin for mail that came from outside; None where the record has no Origin.
+# The values of Origin for mail that came from outside; None if the record has no Origin.
 _EXTERNAL_ORIGINS = ("external", "unset", None)
 
 _NAMED = 3

@@ -163,7 +163,7 @@ def _requesters(plan: Plan | None, stamp: Stamp | None) -> list[str]:
 
 
 def _obstacle(job: BulkJob) -> str | None:
-    """Return why approvals of the job can't be verified here; None where they can."""
+    """Return why approvals of the job can't be verified here; None if they can."""
     if find_spec("jwt") is None or find_spec("cryptography") is None:
         return "the extra `approval` for checking signatures is not installed"
     return "the job's creation time is not known" if instant_or_none(job.created_at) is None else None

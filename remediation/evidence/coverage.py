@@ -47,7 +47,7 @@ _ROUNDING = timedelta(seconds=1)
 def check_coverage(api: EmailSecurity, evidence: str, job: BulkJob) -> Verification:
     """Verify the bundle, and check that it is of this job as it is now and holds all its rows.
 
-    Raises: EvidenceRefused; ParameterError where the path is not a bundle.
+    Raises: EvidenceRefused; ParameterError if the path is not a bundle.
     """
     key, name_of_key = _public_key(api)
     found = verify(evidence, key)
@@ -78,9 +78,9 @@ def check_coverage(api: EmailSecurity, evidence: str, job: BulkJob) -> Verificat
 
 
 def _public_key(api: EmailSecurity) -> tuple[Ed25519PublicKey | None, str]:
-    """Return the key that the evidence must be signed with, and its name; None where it need not be signed.
+    """Return the key that the evidence must be signed with, and its name; None if it need not be signed.
 
-    Raises: EvidenceRefused where the policy requires a signature and no key is set; what Signer and evidence_key raise.
+    Raises: EvidenceRefused if the policy requires a signature and no key is set; what Signer and evidence_key raise.
     """
     rule = policy_of(api).delete if api.has_policy else None
     if rule is not None and rule.public_key is not None:

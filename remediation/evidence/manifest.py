@@ -57,5 +57,5 @@ class Manifest(Part):
     files: list[BundledFile] = Field(max_length=1000)
 
     def file(self, path: str) -> BundledFile | None:
-        """Return the file with this name; None where the manifest does not list it."""
+        """Return the file with this name; None if the manifest does not list it."""
         return next((file for file in self.files if file.path == path), None)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def requester(api: EmailSecurity, given: str | None) -> str | None:
     """Return the requester. CFES_REQUESTED_BY takes precedence.
 
-    Raises: ParameterError where the parameter names another person.
+    Raises: ParameterError if the parameter names another person.
     """
     known = api.connection.requested_by
     if known is not None and given is not None and given.casefold() != known.casefold():

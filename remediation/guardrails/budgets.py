@@ -43,7 +43,7 @@ _UNCOUNTED = "Nothing was changed. The changes within the policy's budgets could
 
 
 class Spending(NamedTuple):
-    """One job, or one list of IDs. intent: the call that made it. messages: None where their number is not known."""
+    """One job, or one list of IDs. intent: the call that made it. messages: None if their number is not known."""
 
     intent: str
     requested_by: str
@@ -52,11 +52,11 @@ class Spending(NamedTuple):
 
 
 def spend(api: EmailSecurity, intent: str, change: Change, messages: int | None) -> datetime | None:
-    """Check every budget, and record this change before it is made. Does nothing where the policy has no budget.
+    """Check every budget, and record this change before it is made. Does nothing if the policy has no budget.
 
-    intent: `intent_of` the job's stamp, or the hash of a list of IDs. messages: None where their number is not known.
-    Returns when a new change was recorded, for `refund`; None where it was there already, or the policy only observes.
-    Raises: PolicyRefused where a budget would be exceeded or can't be counted; what listing the jobs raises.
+    intent: `intent_of` the job's stamp, or the hash of a list of IDs. messages: None if their number is not known.
+    Returns when a new change was recorded, for `refund`; None if it was there already, or the policy only observes.
+    Raises: PolicyRefused if a budget would be exceeded or can't be counted; what listing the jobs raises.
     """
     budgets = policy_of(api).budgets if api.has_policy else []
     if not budgets:
@@ -158,7 +158,7 @@ def _from_jobs(api: EmailSecurity, since: datetime) -> Iterator[tuple[str, tuple
 
 
 def _touched(job: BulkJob, stamp: Stamp) -> int | None:
-    """Return the number of messages that the job changes, changed or may have changed; None where it is not known."""
+    """Return the number of messages that the job changes, changed or may have changed; None if it is not known."""
     if job.status == "CANCELLED" and job.processed == 0:
         # An unknown number of rows that were in flight may have been moved. A job that was cancelled over its limit has
         # far fewer of them than it discovered: it counts as the number that it was allowed to change.
@@ -178,7 +178,7 @@ def _larger(made: Spending, recorded: Spending | None) -> Spending:
 
 @contextmanager
 def _recorded(api: EmailSecurity) -> Iterator[sqlite3.Connection]:
-    """Open the record for this process alone. Raises: PolicyRefused where it can't be used."""
+    """Open the record for this process alone. Raises: PolicyRefused if it can't be used."""
     try:
         with state_database(api.connection.state_directory, _TABLE) as record:
             yield record

@@ -91,7 +91,7 @@ def _with_numbers(proposed: ProposedChange, messages: Collection[NamedMessage]) 
 
 
 def numbers_of(messages: Collection[NamedMessage]) -> Numbers | None:
-    """Count the messages, one for each mailbox, and the distinct recipients. None where recipients are not known."""
+    """Count the messages, one for each mailbox, and the distinct recipients. None if recipients are not known."""
     copies = 0
     recipients: set[str] = set()
     for message in messages:

@@ -69,7 +69,7 @@ NO_MESSAGES = Messages()
 class ProposedChange:
     """A change that the rules decide on, and the facts about its messages as far as they are known.
 
-    requesters: who asks, and who asked for the plan. numbers: None where they are not known. complete: whether the
+    requesters: who asks, and who asked for the plan. numbers: None if they are not known. complete: whether the
     numbers are the whole count; otherwise they are the least. protected: the recipients and senders found that the
     policy protects, as a person reads them. malicious, without_verdict: messages with such a verdict, or without one.
     """

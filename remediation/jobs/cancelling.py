@@ -1,4 +1,4 @@
-"""Cancel a job, also where answers get lost. A second cancel is harmless, so a lost answer is followed by one."""
+"""Cancel a job, also if answers get lost. A second cancel is harmless, so a lost answer is followed by one."""
 
 from __future__ import annotations
 

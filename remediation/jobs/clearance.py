@@ -110,7 +110,7 @@ def refund_job(api: EmailSecurity, stamp: Stamp) -> None:
 
 
 def _check_plan(api: EmailSecurity, plan: Plan, call: JobCall) -> None:
-    """Raises: PlanRefused where the plan is not for this call."""
+    """Raises: PlanRefused if the plan is not for this call."""
     if plan.account_id.lower() != api.connection.account_id.lower():
         raise PlanRefused(f"the plan is for another account, {plan.account_id}")
     if call.action is not None and call.action != plan.action:

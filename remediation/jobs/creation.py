@@ -42,7 +42,7 @@ MOST_POSTS = 2
 class Clearance:
     """The result of the checks just before a job is created.
 
-    approved_by: names. messages: how many were counted; None where nothing was counted. The tag keeps both.
+    approved_by: names. messages: how many were counted; None if nothing was counted. The tag keeps both.
     """
 
     warnings: list[str] = field(default_factory=list)
@@ -234,7 +234,7 @@ def _post(
 ) -> tuple[BulkJob | None, int, StampedJobs]:
     """Send the POST. Return the call's own job, how many POSTs may have created one, and other workers' jobs.
 
-    The own job is None where the answer was lost and only other workers' jobs show.
+    The own job is None if the answer was lost and only other workers' jobs show.
     """
     patience, lost = api.patience(), 0
     while True:
@@ -262,7 +262,7 @@ def _after_lost_answer(
     """Return the job that the lost POST created, and other workers' jobs.
 
     The job is None if the list has had time to show it and does not. Jobs of two workers with the same request differ
-    only in their tag's `call`. Raises: OutcomeUnknown where the list does not decide it.
+    only in their tag's `call`. Raises: OutcomeUnknown if the list does not decide it.
     """
     listed, seen = ListedJobs(), ListedJobs()
     try:

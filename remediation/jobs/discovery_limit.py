@@ -111,7 +111,7 @@ class DiscoveryLimit:
             raise ParameterError.at("/plan", message)
 
     def problem_of(self, api: EmailSecurity, job: BulkJob) -> str | None:
-        """Return why the job is not the plan's; None where it is, or there is no plan."""
+        """Return why the job is not the plan's; None if it is, or there is no plan."""
         return None if self.plan is None else problem_of_plan(api, self.plan, job)
 
     def check_permission(self, api: EmailSecurity, job: BulkJob) -> list[str]:
@@ -196,7 +196,7 @@ class DiscoveryLimit:
 
 
 def smallest(*limits: int | None) -> int | None:
-    """Return the smallest limit; None where there is none."""
+    """Return the smallest limit; None if there is none."""
     return min((limit for limit in limits if limit is not None), default=None)
 
 

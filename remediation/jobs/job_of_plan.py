@@ -16,9 +16,9 @@ NOT_OF_PLAN = "is not the plan that the job was made from"
 
 
 def problem_of_plan(api: EmailSecurity, plan: Plan, job: BulkJob) -> str | None:
-    """Return why the job is not the plan's; None where it was made from the plan and does exactly that.
+    """Return why the job is not the plan's; None if it was made from the plan and does exactly that.
 
-    Raises: PlanRefused where the plan's search is not valid for a job.
+    Raises: PlanRefused if the plan's search is not valid for a job.
     """
     stamp = Stamp.read(job.comment)
     if stamp is None:

@@ -8,7 +8,7 @@ from typing import Literal
 from connectors.paging.pages import Page
 from core.instants import instant_or_none
 
-# Where new jobs appear: at the front, at the back, at one of the two; None where jobs are not sorted by creation.
+# Where new jobs appear: at the front, at the back, at one of the two; None if jobs are not sorted by creation.
 NewEnd = Literal["front", "back", "either"]
 
 

@@ -83,7 +83,7 @@ def does_the_same(one: BulkJob, other: BulkJob) -> bool:
 def missed_search(expected: ExpectedJob, job: BulkJob) -> SearchParams | None:
     """Return the search for mail that arrived before the job's creation and after the end of its window.
 
-    None where the window reaches to the job's creation, or where the caller set its end.
+    None if the window reaches to the job's creation, or if the caller set its end.
     """
     end, created = instant_or_none((job.search_params or {}).get("end")), instant_or_none(job.created_at)
     if expected.asked is None or end is None or created is None or end >= created - CLOCK_SKEW:
@@ -107,7 +107,7 @@ def sent_digest(request: BulkJobRequest) -> str:
 
 
 def digest_of_job(job: BulkJob) -> str | None:
-    """Return the digest of the job's own request; None where the answer does not show the request."""
+    """Return the digest of the job's own request; None if the answer does not show the request."""
     if not is_visible(job):
         return None
     return _digest(action_of(job), _folder_of(job), job.search_params or {})
@@ -175,7 +175,7 @@ def _window(search: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def action_of(job: BulkJob) -> str | None:
-    """Return the job's action: MOVE, RELEASE or a new one; None where the answer does not show it."""
+    """Return the job's action: MOVE, RELEASE or a new one; None if the answer does not show it."""
     if job.action_type is not None or job.action_params is None:
         return job.action_type
     return job.action_params.type

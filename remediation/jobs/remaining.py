@@ -33,7 +33,7 @@ _IN_MAILBOX: tuple[DeliveryStatus, ...] = ("delivered", "move_failed")
 
 @dataclass(frozen=True)
 class Remaining:
-    """The messages that remain. messages: one for each mailbox; None where they can't be counted (see `why_not`).
+    """The messages that remain. messages: one for each mailbox; None if they can't be counted (see `why_not`).
 
     all_checked: whether every message was checked, in every mailbox; otherwise `messages` is a minimum.
     """

@@ -119,7 +119,7 @@ def _left_out(api: EmailSecurity, expected: ExpectedJob, job: BulkJob) -> tuple[
 
 
 def _finds_message(api: EmailSecurity, search: SearchParams) -> bool | None:
-    """Return whether the search finds any message; None where the message search can't express it."""
+    """Return whether the search finds any message; None if the message search can't express it."""
     if scope_of(search).uncountable:
         return None
     return survey(api, search, enough=lambda numbers: numbers.messages > 0).messages > 0

@@ -56,7 +56,7 @@ class RowCount:
 
 
 def expected_rows(status: MessageStatus | None, job: BulkJob) -> int | None:
-    """Return how many rows the job's counters count; None where they do not count this status."""
+    """Return how many rows the job's counters count; None if they do not count this status."""
     if status is None:
         return job.total_messages_discovered
     if status in COUNTED_STATUSES:

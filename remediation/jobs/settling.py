@@ -140,7 +140,7 @@ class Race:
     def await_others(self, job_list: JobList) -> None:
         """Check the list until it has had time to show the jobs of other workers.
 
-        Raises: OutcomeUnknown where something was changed and the list can't be read, or a later job can't be
+        Raises: OutcomeUnknown if something was changed and the list can't be read, or a later job can't be
         cancelled; where nothing was changed, what reading the list and cancelling raise.
         """
         own_id = None if self.own is None else self.own.job_id

@@ -80,7 +80,7 @@ def wait_for_end(
     """Poll the job until it has ended, the time allowed is used up, or it stalls.
 
     If the job was cancelled as a later duplicate, the job that was kept is polled instead, found by its tag.
-    Raises: TemporaryFailure (with `resume`) where no poll succeeded in time; ParameterError where the job was not made
+    Raises: TemporaryFailure (with `resume`) if no poll succeeded in time; ParameterError if the job was not made
     from the limit's plan; PermissionDenied; the failure of the cancel where a job over its limit is still running.
     """
     wait = _Wait(api, job_id if resume is None else resume.job_id, pace, limit, resume)

@@ -38,7 +38,7 @@ def find_false_claims(plan: Plan, facts: Plan) -> list[str]:
 
 
 def survey_plan(api: EmailSecurity, plan: Plan, policy: Policy) -> Survey | None:
-    """Count the messages that the plan's search finds now. Returns None where they can't be counted.
+    """Count the messages that the plan's search finds now. Returns None if they can't be counted.
 
     policy: the approver's policy, with the own domains and protected people to look for.
     Raises: what EmailSecurity.search_messages raises.
@@ -59,7 +59,7 @@ def survey_ids(api: EmailSecurity, ids: Collection[str], policy: Policy) -> Surv
 
 
 def drift_of(before: int | None, now: int) -> float | None:
-    """Return by how many percent a number has changed; None where it was 0 or not known."""
+    """Return by how many percent a number has changed; None if it was 0 or not known."""
     if before is None or (before == 0 and now != 0):
         return None
     return 0.0 if before == now else 100 * (now - before) / before

@@ -62,7 +62,7 @@ class Window:
 
 
 def scanned_at(investigate_id: str) -> datetime | None:
-    """Return the time in the ID; None where it has none."""
+    """Return the time in the ID; None if it has none."""
     found = _ID.fullmatch(investigate_id)
     if found is None or not "2000" <= found[1] < "9000":
         return None
@@ -177,7 +177,7 @@ def needs_log(details: MessageDetails, change: Change) -> bool:
 
 
 def state_of(details: MessageDetails | None, log: Sequence[MessageAction] | None, change: Change) -> State:
-    """Return whether the change was made for every recipient of the message. log: None where it was not read."""
+    """Return whether the change was made for every recipient of the message. log: None if it was not read."""
     if details is None:
         return "unknown"
     return _released(details, log) if change.action == "RELEASE" else _moved(details, log, change.destination)
@@ -234,7 +234,7 @@ def _released_after_delivery(details: MessageDetails) -> bool:
 def _folders(log: Iterable[MessageAction]) -> list[set[str]] | None:
     """Return the folders of moves and releases, the oldest first; those of one instant together.
 
-    Failed attempts are left out: a later one may have succeeded. None where the log can't be read, or an attempt may
+    Failed attempts are left out: a later one may have succeeded. None if the log can't be read, or an attempt may
     still run.
     """
     entries: dict[datetime, set[str]] = {}

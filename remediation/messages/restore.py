@@ -142,7 +142,7 @@ def _find_moved_rows(api: EmailSecurity, rows: Sequence[JobRow]) -> InFlight:
 
 
 def _check_is_move(row: JobRow, number: int) -> None:
-    """Raises: ParameterError where the row is not of a MOVE: a released message is in the mailbox already."""
+    """Raises: ParameterError if the row is not of a MOVE: a released message is in the mailbox already."""
     name = f"row {number} ({row.row_id})"
     if row.action_type != "MOVE":
         problem = "has no action_type" if row.action_type is None else f"is of a {row.action_type} job"

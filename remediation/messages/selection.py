@@ -31,7 +31,7 @@ _ROW_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 
 @dataclass(frozen=True)
 class JobRow:
-    """The fields of a job's row that select a message. message: None where the row has no ID."""
+    """The fields of a job's row that select a message. message: None if the row has no ID."""
 
     row_id: str
     status: str
@@ -58,7 +58,7 @@ class Selection:
     reached: dict[str, set[str]] = field(default_factory=dict)
 
     def add(self, row: JobRow) -> None:
-        """Add the message of a row. Raises: ParameterError where there are too many."""
+        """Add the message of a row. Raises: ParameterError if there are too many."""
         if row.message is None:
             self.without_id += 1
             if len(self.rows_without_id) < ROWS_NAMED:

@@ -62,7 +62,7 @@ class ExpectedEvent:
 class Comparison:
     """Rows and events of one job. A context manager: add all rows and events first, then call `disagreements`.
 
-    Raises, from every method: OutputError where a temporary file can't grow.
+    Raises, from every method: OutputError if a temporary file can't grow.
     """
 
     def __init__(self, expected: ExpectedEvent) -> None:
@@ -76,7 +76,7 @@ class Comparison:
         # Events whose PostfixIDs were ignored, because no row has one of them.
         self.unmatched_postfix_ids = 0
         self._seen, self._contents = RowIds(), RowIds()
-        # The requesters of the job's events; empty where not known.
+        # The requesters of the job's events; empty if not known.
         self._requesters: frozenset[str] = frozenset()
         self._nameless = RowIds()
         self._rows: Partitions[_Row] = Partitions(_Row)

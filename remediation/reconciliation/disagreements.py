@@ -145,7 +145,7 @@ def bare(name: str | None) -> str:
 
 
 def one_word(name: str | None) -> str | None:
-    """Return a PostfixID without white space; its case counts. None where there is none."""
+    """Return a PostfixID without white space; its case counts. None if there is none."""
     return "".join((name or "").split()) or None
 
 

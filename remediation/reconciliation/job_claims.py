@@ -20,7 +20,7 @@ OPERATIONS = {"MOVE": "move", "RELEASE": "quarantineRelease"}
 
 
 def action_of(job: BulkJob) -> str | None:
-    """Return MOVE, RELEASE or a new action; None where the job has none."""
+    """Return MOVE, RELEASE or a new action; None if the job has none."""
     return job.action_type or (job.action_params.type if job.action_params else None)
 
 

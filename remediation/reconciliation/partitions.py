@@ -22,7 +22,7 @@ class Partitions(Generic[R]):
     """Records in parts. kind: the type of a record, a tuple that begins with its hash, of one byte or more.
 
     The records are in a temporary file without a name, which is deleted when it is closed.
-    Raises, from every method: OutputError where the file can't grow.
+    Raises, from every method: OutputError if the file can't grow.
     """
 
     def __init__(self, kind: Any) -> None:

@@ -49,7 +49,7 @@ _decoder = msgspec.json.Decoder(_Record)
 def events_of(path: str, pointer: str) -> Iterator[EventRecord | None]:
     """Yield the events in a file, None for Logpush's own test record; empty lines are ignored.
 
-    Raises: ParameterError where the file can't be read, or a line is not an event. It has the line's number, from 1.
+    Raises: ParameterError if the file can't be read, or a line is not an event. It has the line's number, from 1.
     """
     return read_objects(path, pointer, _event, "event of email_security_post_delivery_events")
 

@@ -46,14 +46,14 @@ _decoder = msgspec.json.Decoder(_Row)
 def rows_of_file(path: str, action: str | None, pointer: str) -> Iterator[RowRecord]:
     """Yield the rows of an NDJSON export; empty lines are ignored. action: the job's action.
 
-    Raises: ParameterError where the file can't be read, or a line is not a row of such a job. It has the line's number,
+    Raises: ParameterError if the file can't be read, or a line is not a row of such a job. It has the line's number,
     from 1.
     """
     return read_objects(path, pointer, functools.partial(_row_of_line, action=action), "row of a job")
 
 
 def rows_of_page(texts: Iterable[Buffer], action: str | None) -> Iterator[RowRecord]:
-    """Yield the rows of a page of the API. Raises: ValueError where one is not a row of such a job."""
+    """Yield the rows of a page of the API. Raises: ValueError if one is not a row of such a job."""
     for text in texts:
         try:
             yield row_record(bytes(text), action)

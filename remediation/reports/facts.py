@@ -78,7 +78,7 @@ def seconds(value: object) -> float | None:
 
 @dataclass(frozen=True)
 class Job:
-    """A bulk job with its counters, times and status; None where a value is unknown."""
+    """A bulk job with its counters, times and status; None if a value is unknown."""
 
     job_id: str | None
     action: str | None

@@ -54,7 +54,7 @@ def check_reason(reason: str) -> None:
 
 
 def approver_of(private_key_pem: bytes, policy: Policy) -> str | None:
-    """Return the name in the policy that the key belongs to; None where the policy does not have the key.
+    """Return the name in the policy that the key belongs to; None if the policy does not have the key.
 
     Raises: ParameterError, PolicyUnusable, ApprovalRefused, as `approve` and `public_keys`.
     """
@@ -66,7 +66,7 @@ def approver_of(private_key_pem: bytes, policy: Policy) -> str | None:
 class GivenApprovals:
     """The approvals that a call passes for a plan, or for the hash of a list of messages.
 
-    requesters: who asks now, and who asked for the plan; None where not known. None of them may be an approver.
+    requesters: who asks now, and who asked for the plan; None if not known. None of them may be an approver.
     plan_proved: whether the plan's requester comes from a setting or a platform, not from a parameter.
     """
 
@@ -79,7 +79,7 @@ class GivenApprovals:
 def require_approvals(api: EmailSecurity, need: Need, given: GivenApprovals) -> list[ReadToken]:
     """Return the approvals that count, in the order of the approvers' names; one approver may have signed several.
 
-    Raises: ApprovalRefused where there are not enough, or where one is not acceptable or is a rejection.
+    Raises: ApprovalRefused if there are not enough, or if one is not acceptable or is a rejection.
     """
     policy = policy_of(api)
     known = [name for name in given.requesters if name is not None]
@@ -99,8 +99,8 @@ def require_approvals(api: EmailSecurity, need: Need, given: GivenApprovals) -> 
 def verify_approvals(tokens: Sequence[str], terms: ApprovalTerms) -> list[str]:
     """Return the names of the approvers who approved the plan, sorted. It does not check whether they are enough.
 
-    Raises: ApprovalRefused where one of the tokens is not acceptable or is a rejection, whatever the others are;
-    PolicyUnusable where an approver's key is not an Ed25519 key.
+    Raises: ApprovalRefused if one of the tokens is not acceptable or is a rejection, whatever the others are;
+    PolicyUnusable if an approver's key is not an Ed25519 key.
     """
     return sorted({token.approver for token in _read_all(tokens, terms)})
 

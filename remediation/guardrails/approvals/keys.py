@@ -74,9 +74,9 @@ def public_keys(policy: Policy) -> dict[str, Ed25519PublicKey]:
 
 
 def evidence_key(policy: Policy) -> Ed25519PublicKey | None:
-    """Return the public key that evidence must be signed with before a job is deleted; None where the policy has none.
+    """Return the public key that evidence must be signed with before a job is deleted; None if the policy has none.
 
-    Raises: PolicyUnusable where it is not an Ed25519 key or is weak; ApprovalRefused where the extra is not installed.
+    Raises: PolicyUnusable if it is not an Ed25519 key or is weak; ApprovalRefused if the extra is not installed.
     """
     if policy.delete is None or policy.delete.public_key is None:
         return None

@@ -51,7 +51,7 @@ def intent_of(plan_hash: str, key: str = "") -> str:
 def reserve_approvals(api: EmailSecurity, approvals: Sequence[ReadToken], *, plan_hash: str, intent: str) -> None:
     """Reserve the approvals for one call, before it sends anything. That call can reserve them again until it succeeds.
 
-    Raises: ApprovalRefused where one was used or is reserved for another call, or where that can't be recorded.
+    Raises: ApprovalRefused if one was used or is reserved for another call, or if that can't be recorded.
     """
     if not approvals:
         return
@@ -82,7 +82,7 @@ def spend_approvals_of_job(api: EmailSecurity, plan_digest: str) -> None:
     """Mark the approvals of a job that is about to be deleted as used: all that were signed before now.
 
     plan_digest: the beginning of the plan's hash, from the job's tag; a shorter one is ignored.
-    Raises: ApprovalRefused where that can't be recorded.
+    Raises: ApprovalRefused if that can't be recorded.
     """
     if not _DIGEST.fullmatch(plan_digest) or _observes(api):
         return
@@ -115,7 +115,7 @@ def _check_unspent(record: sqlite3.Connection, approval: ReadToken, plan_hash: s
 
 @contextmanager
 def _record(api: EmailSecurity) -> Iterator[sqlite3.Connection]:
-    """Open the record for this process alone. Raises: ApprovalRefused where it can't be used."""
+    """Open the record for this process alone. Raises: ApprovalRefused if it can't be used."""
     try:
         with state_database(api.connection.state_directory, _TABLE) as database:
             yield database

@@ -118,7 +118,7 @@ def sign_token(kind: Kind, signing: Signing, reason: str = "") -> SignedToken:
     """Return the signed token. reason: of a rejection.
 
     Raises: ParameterError for a key that is not an unencrypted Ed25519 key, or for facts that no token can have;
-    ApprovalRefused where the extra `approval` is not installed.
+    ApprovalRefused if the extra `approval` is not installed.
     """
     jwt, key = jwt_library(), private_key(signing.private_key_pem)
     issued = int(signing.now.timestamp())

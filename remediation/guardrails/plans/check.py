@@ -18,7 +18,7 @@ def recompute_plan(plan: Plan, policy: Policy) -> Plan:
     """Return the plan with its reversibility, drift and discovery limit computed from its search and numbers.
 
     The file's own drift and limit count where they are smaller. The plan keeps its hash, which names it.
-    Raises: PlanRefused where the pinned search does not follow from the asked search, or where numbers are missing
+    Raises: PlanRefused if the pinned search does not follow from the asked search, or if numbers are missing
     that can be counted.
     """
     _check_window(plan)

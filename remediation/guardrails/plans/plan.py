@@ -121,7 +121,7 @@ class Plan(Part):
         return None if self.messages is None or self.recipients is None else Numbers(self.messages, self.recipients)
 
     def request(self) -> BulkJobRequest:
-        """Return the request that the job is created with. Raises: PlanRefused where the search is not valid."""
+        """Return the request that the job is created with. Raises: PlanRefused if the search is not valid."""
         return self._request(self.search_params)
 
     def asked(self) -> BulkJobRequest:
@@ -139,7 +139,7 @@ class Plan(Part):
             raise PlanRefused("the plan's search_params are not valid for a job") from None
 
     def most_messages(self, percent: float) -> int | None:
-        """Return the most messages that there may be now; None where they could not be counted."""
+        """Return the most messages that there may be now; None if they could not be counted."""
         return None if self.messages is None else allowed_over(self.messages, percent)
 
     def has_drifted(self, now: Numbers, percent: float) -> bool:
@@ -183,7 +183,7 @@ def hash_of(plan: Plan) -> str:
 
 
 def read_plan(document: Mapping[str, Any]) -> Plan:
-    """Return the plan in a JSON object. Raises: ParameterError, PlanRefused where it was edited."""
+    """Return the plan in a JSON object. Raises: ParameterError, PlanRefused if it was edited."""
     try:
         plan = Plan.model_validate(dict(document))
     except ValidationError as error:

@@ -33,7 +33,7 @@ def seal_of(plan_hash: str, key: SecretStr) -> str:
 
 
 def seal_plan(plan: Plan, key: SecretStr | None) -> Plan:
-    """Return the plan with the seal of `key`; unchanged where there is no key."""
+    """Return the plan with the seal of `key`; unchanged if there is no key."""
     return plan if key is None else plan.model_copy(update={"seal": seal_of(plan.plan_hash, key)})
 
 

@@ -19,7 +19,7 @@ FORMAT = "cfes-policy/1"
 
 
 class PolicyDocument(BaseModel):
-    """The content of policy.json. policy: null where there was none, or names are left out; `why` has the reason."""
+    """The content of policy.json. policy: null if there was none, or names are left out; `why` has the reason."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True, hide_input_in_errors=True)
 
@@ -52,7 +52,7 @@ def without_policy(why: str, *, sha256: str | None = None) -> dict[str, Any]:
 
 
 def read_policy_document(document: Mapping[str, Any]) -> tuple[PolicyDocument, Policy | None]:
-    """Return the document and its policy. Raises: ValueError where it is not valid, or its hash does not match."""
+    """Return the document and its policy. Raises: ValueError if it is not valid, or its hash does not match."""
     try:
         found = PolicyDocument.model_validate(dict(document))
         policy = None if found.policy is None else Policy.model_validate(found.policy)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def destination_refusal(policy: Policy, destination: Destination) -> PolicyRefused | None:
-    """Return the refusal of a move to this folder; None where the policy allows it."""
+    """Return the refusal of a move to this folder; None if the policy allows it."""
     if policy.allows_destination(destination):
         return None
     return PolicyRefused(f"the policy does not allow messages to be moved to {destination}")
@@ -57,7 +57,7 @@ class PolicyGate:
 def attach_policy(api: EmailSecurity) -> PolicyGate:
     """Return the connector's gate, after attaching one for the connection's policy where it has none.
 
-    Raises: PolicyUnusable where it has another kind of gate.
+    Raises: PolicyUnusable if it has another kind of gate.
     """
     if api.gate is None:
         api.gate = PolicyGate(api.connection.policy_file)

@@ -52,7 +52,7 @@ def load_policy(path: str) -> Policy:
 
 
 def unusable(path: str | None, problems: list[Problem]) -> PolicyUnusable:
-    """Return the error for a policy with these problems. path: None where it is not known."""
+    """Return the error for a policy with these problems. path: None if it is not known."""
     named = "" if path is None else f" {path[:200]!r}"
     listed = "; ".join(f"{p['pointer'] or '/'}: {p['message']}" for p in problems)
     return PolicyUnusable(f"the policy{named} can't be used: {listed}", problems=problems)

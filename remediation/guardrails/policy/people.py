@@ -41,7 +41,7 @@ def unmatched_groups(groups: Sequence[str], members: Mapping[str, Collection[str
 
 
 def _parts(name: str) -> tuple[str, str]:
-    """Return the login without its tag, and the domain; empty where there is none."""
+    """Return the login without its tag, and the domain; empty if there is none."""
     # `%40` is the @ of an address in a URL.
     folded = name.replace("%40", "@").strip().casefold()
     before, at, after = folded.rpartition("@")
