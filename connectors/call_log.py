@@ -45,7 +45,9 @@ def configure(usual: str) -> None:
     """
     mode = os.environ.get("CFES_LOG") or usual
     if mode not in MODES:
-        raise ParameterError(f"CFES_LOG must be one of {', '.join(MODES)}", help="Nothing was sent.")
+        raise ParameterError(
+            f"CFES_LOG must be one of {', '.join(MODES)}", help="Nothing was sent. Set CFES_LOG to one of them."
+        )
     LOGGER.handlers.clear()
     LOGGER.propagate = False
     if mode == "off":

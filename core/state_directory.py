@@ -40,7 +40,7 @@ def private_directory(setting: str | None, environment: Mapping[str, str] | None
         _check(path)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a valid path"
-        raise _unusable(path, f"can't be used: {reason}") from None
+        raise _unusable(path, f"can't be created or opened: {reason}") from None
     return path
 
 

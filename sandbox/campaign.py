@@ -45,8 +45,10 @@ def read_alert(path: Path) -> Alert:
     """Return the first alert in a file: one JSON object, or one per line. Raises BadAlertError."""
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as problem:
-        raise BadAlertError(f"{path}: {problem}") from problem
+    except OSError as problem:
+        raise BadAlertError(f"{path}: {problem.strerror or problem}") from problem
+    except UnicodeDecodeError as problem:
+        raise BadAlertError(f"{path}: not UTF-8 text") from problem
     try:
         record, _ = json.JSONDecoder().raw_decode(text.lstrip())
     except (ValueError, RecursionError) as problem:

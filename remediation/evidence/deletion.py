@@ -15,8 +15,8 @@ from remediation.guardrails.policy.gate import policy_of
 from remediation.stamp import Stamp
 
 TAG_DELETED = (
-    "the job's tag is deleted with it: the same idempotency_key or plan would create another job, as far as it is "
-    "still valid"
+    "the job's tag was deleted with it: a call with its idempotency key, or with its plan while the plan is valid, "
+    "creates another job"
 )
 APPROVALS_USED = "the job's approvals are used: the same plan needs new ones"
 WITHOUT_NAMES = "the evidence is without names: only the owner of the pseudonyms' key can tell who had these messages"

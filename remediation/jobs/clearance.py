@@ -114,9 +114,15 @@ def _check_plan(api: EmailSecurity, plan: Plan, call: JobCall) -> None:
     if plan.account_id.lower() != api.connection.account_id.lower():
         raise PlanRefused(f"the plan is for another account, {plan.account_id}")
     if call.action is not None and call.action != plan.action:
-        raise PlanRefused(f"the plan is for a {plan.action}, not for a {call.action}")
+        raise PlanRefused(
+            f"the plan is for a {plan.action}, not for a {call.action}",
+            help="Nothing was changed. Use create-job, which does what the plan says, or create a new plan.",
+        )
     if call.destination is not None and call.destination != plan.destination:
-        raise PlanRefused(f"the plan is for {plan.destination}, but `destination` is {call.destination}")
+        raise PlanRefused(
+            f"the plan is for {plan.destination}, but `destination` is {call.destination}",
+            help="Nothing was changed. Leave out `destination` to use the plan's folder, or create a new plan.",
+        )
     searches = (plan.asked_search_params, plan.search_params)
     if call.search is not None and meaning(call.search.request()) not in map(meaning, searches):
         raise PlanRefused(

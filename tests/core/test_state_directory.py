@@ -75,7 +75,7 @@ def make_parent_world_writable(path: Path) -> None:
     [
         (lambda path: path.write_text("a file"), "is not a directory"),
         (make_symbolic_link, "is a symbolic link"),
-        (lambda path: path.symlink_to("nowhere"), "can't be used: File exists"),
+        (lambda path: path.symlink_to("nowhere"), "can't be created or opened: File exists"),
         (lambda path: path.mkdir(mode=0o755), r"is accessible to other users \(mode 0755\)"),
         (lambda path: path.mkdir(mode=0o750), r"is accessible to other users \(mode 0750\)"),
         (make_parent_world_writable, "can be replaced by another user"),

@@ -39,7 +39,9 @@ _CHANGED = {"no": "nothing", "unknown": "not known: a change may have been made"
 _UNKNOWN_NAMED = re.compile(r"unknown \w+ '")
 
 # Sentences of a message or a help that repeat the line `changed: nothing`.
-_REPEATS_CHANGED = re.compile(r"(?:Nothing was (?:changed|checked|sent|run)[^.]*|No job was created)\.\s*")
+_REPEATS_CHANGED = re.compile(
+    r"(?:Nothing was (?:changed|checked|sent|run)[^.]*|Nothing was written|No job was created)\.\s*"
+)
 
 
 @contextmanager
