@@ -1,7 +1,7 @@
 """Write the report on a bulk job for people: its outcome, its open items, and what to do about them.
 
 The sources are the results of earlier actions and an exported NDJSON file; no remote operation. With `rows` the report
-also shows the progress over time, messages by recipient domain, disposition and destination, reasons for failures, and
+also shows the progress over time, messages by recipient domain, verdict and destination, reasons for failures, and
 durations. The files in `export` are compared with their recorded SHA-256. The HTML report is one file without scripts
 and network requests. Open items come with a command. `format: summary` returns at most 12 lines for a chat or a ticket.
 """

@@ -123,7 +123,7 @@ def _people_and_policy(request: Mapping[str, Any]) -> list[Named]:
     named: list[Named] = [
         (_marked("Requested by", "requested_by", request), text(request.get("requested_by"))),
         (_marked("Approved by", "approved_by", request), ", ".join(_names(request.get("approved_by"))) or None),
-        (_marked("Plan digest", "plan_digest", request), text(request.get("plan_digest"))),
+        (_marked("Plan hash", "plan_digest", request), text(request.get("plan_digest"))),
         (Wording("Plan hash"), text(request.get("plan_hash"))),
     ]
     if (seal := text(request.get("plan_seal"))) is not None:

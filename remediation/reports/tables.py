@@ -108,12 +108,12 @@ def reason_tables(tally: Tally | None) -> list[Table]:
 
 
 def value_tables(job: Job, tally: Tally | None) -> list[Table]:
-    """Return the messages by recipient domain, disposition and destination."""
+    """Return the messages by recipient domain, verdict and destination."""
     if tally is None:
         return []
     tables = [
         _table(Wording("Recipient's domain"), tally.recipient_domains, Wording("no recipient known")),
-        _table(Wording("Disposition"), tally.dispositions, Wording("not known")),
+        _table(Wording("Verdict"), tally.dispositions, Wording("not known")),
     ]
     # A release has no destination: each message goes to its recipient.
     if job.action != "RELEASE":

@@ -167,7 +167,7 @@ def test_a_reason_that_all_rows_share_is_in_the_box_and_not_in_a_table(tmp_path:
 def test_a_value_that_all_rows_share_has_no_table(tmp_path: Path) -> None:
     page = report_text("one_message", tmp_path)
     assert 'class="values"' not in page
-    assert "Disposition" in page
+    assert "Verdict" in page
     assert "<caption" in page
 
 
