@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from core.errors import ParameterError, Problem
@@ -120,9 +121,10 @@ class Flag:
             raise ParameterError.at(self.pointer, message) from None
 
 
-def flags_of(params: type[ActionParams]) -> list[Flag]:
+@cache
+def flags_of(params: type[ActionParams]) -> tuple[Flag, ...]:
     """Return a flag for each parameter of an action, in the model's order."""
-    return list(_flags(read_fields(params.model_json_schema()), ()))
+    return tuple(_flags(read_fields(params.model_json_schema()), ()))
 
 
 def document(

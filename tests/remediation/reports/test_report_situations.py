@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +28,22 @@ FORMATS: tuple[ReportFormat, ...] = ("html", "markdown", "summary")
 ACTIVE = re.compile(r"[<>|*~^#!{}\[\]&\\]|https?:|www\.|@\w|\w@|:\w+:|\w\.\w")
 
 
-def report_text(name: str, tmp_path: Path, report_format: ReportFormat = "html") -> str:
-    found = render(SITUATIONS[name](tmp_path), report_format)
-    if report_format == "html":
-        found = re.sub(r"<style>.*?</style>", "", found, flags=re.DOTALL)
-        found = re.sub(r"<(?:bdi|/bdi|code[^>]*|/code|span[^>]*|/span)>", "", found)
-    return found.replace("\u00a0", " ")
+ReportText = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def report_text(tmp_path_factory: pytest.TempPathFactory) -> ReportText:
+    """A function that renders a situation once in a format. Of HTML it leaves out styles and marks inside of lines."""
+
+    @cache
+    def rendered(name: str, report_format: ReportFormat = "html") -> str:
+        found = render(SITUATIONS[name](tmp_path_factory.mktemp("situation")), report_format)
+        if report_format == "html":
+            found = re.sub(r"<style>.*?</style>", "", found, flags=re.DOTALL)
+            found = re.sub(r"<(?:bdi|/bdi|code[^>]*|/code|span[^>]*|/span)>", "", found)
+        return found.replace("\u00a0", " ")
+
+    return rendered
 
 
 def visible_head(page: str) -> str:
@@ -71,9 +83,9 @@ def visible_head(page: str) -> str:
     ],
 )
 def test_each_situation_has_the_expected_texts(
-    name: str, expected: list[str], never: list[str], report_format: ReportFormat, tmp_path: Path
+    name: str, expected: list[str], never: list[str], report_format: ReportFormat, report_text: ReportText
 ) -> None:
-    found = report_text(name, tmp_path, report_format).replace("&#39;", "'")
+    found = report_text(name, report_format).replace("&#39;", "'")
     assert all(text in found for text in expected) or report_format == "summary"
     assert any(text in found for text in expected)
     for text in never:
@@ -82,16 +94,18 @@ def test_each_situation_has_the_expected_texts(
 
 @pytest.mark.parametrize("report_format", FORMATS)
 @pytest.mark.parametrize("name", [name for name in SITUATIONS if name != "hostile"])
-def test_every_number_has_the_right_plural(name: str, report_format: ReportFormat, tmp_path: Path) -> None:
-    found = re.sub(r"<[^>]*>", "", report_text(name, tmp_path, report_format))
+def test_every_number_has_the_right_plural(name: str, report_format: ReportFormat, report_text: ReportText) -> None:
+    found = re.sub(r"<[^>]*>", "", report_text(name, report_format))
     nouns = "messages|rows|files|checks|points|lines|bytes|times|recipients|were|characters|others"
     assert re.findall(rf"(?<![\d,.])1 (?:{nouns})\b.{{0,30}}", found) == []
     assert re.findall(r"(?<![\d,.])(?:0|[2-9]|\d[\d,]*\d) (?:message|row|file|check|line|byte)\b.{0,30}", found) == []
 
 
 @pytest.mark.parametrize("name", [name for name in SITUATIONS if name not in {"unknown_job", "hostile"}])
-def test_request_and_people_are_at_the_top_and_the_version_is_not(name: str, tmp_path: Path) -> None:
-    page = report_text(name, tmp_path)
+def test_request_and_people_are_at_the_top_and_the_version_is_not(
+    name: str, report_text: ReportText, tmp_path: Path
+) -> None:
+    page = report_text(name)
     (tmp_path / "again").mkdir()
     given = SITUATIONS[name](tmp_path / "again")
     head = visible_head(page)
@@ -106,15 +120,15 @@ def test_request_and_people_are_at_the_top_and_the_version_is_not(name: str, tmp
     assert "Pack version" in page
 
 
-def test_complete_hashes_are_at_the_top(tmp_path: Path) -> None:
-    head = visible_head(report_text("partial", tmp_path))
+def test_complete_hashes_are_at_the_top(report_text: ReportText) -> None:
+    head = visible_head(report_text("partial"))
     assert PLAN_HASH in head
     assert POLICY_HASH in head
 
 
-def test_a_claim_is_marked_at_the_top(tmp_path: Path) -> None:
-    assert visible_head(report_text("claimed", tmp_path)).count("claimed") == 3
-    assert "claimed" not in visible_head(report_text("partial", tmp_path))
+def test_a_claim_is_marked_at_the_top(report_text: ReportText) -> None:
+    assert visible_head(report_text("claimed")).count("claimed") == 3
+    assert "claimed" not in visible_head(report_text("partial"))
 
 
 @pytest.mark.parametrize(
@@ -148,8 +162,8 @@ def test_approvals_that_do_not_meet_the_policy_have_a_box(state: str, boxed: boo
 
 
 @pytest.mark.parametrize("name", ["changed_row_file", "incomplete_export", "counters_contradict"])
-def test_one_box_with_all_mismatches_comes_first(name: str, tmp_path: Path) -> None:
-    page = report_text(name, tmp_path)
+def test_one_box_with_all_mismatches_comes_first(name: str, report_text: ReportText) -> None:
+    page = report_text(name)
     head = visible_head(page)
     assert head.index('class="point first bad"') < head.index('class="lead"')
     assert page.count('class="point first bad"') == 1
@@ -157,35 +171,35 @@ def test_one_box_with_all_mismatches_comes_first(name: str, tmp_path: Path) -> N
     assert "The evidence has a mismatch</h3>" not in page
 
 
-def test_a_reason_that_all_rows_share_is_in_the_box_and_not_in_a_table(tmp_path: Path) -> None:
+def test_a_reason_that_all_rows_share_is_in_the_box_and_not_in_a_table(report_text: ReportText) -> None:
     page = render(facts([row(number, "FAILED", status_message="Mailbox not found") for number in range(3)]), "html")
     assert "Reason given: <bdi>Mailbox not found</bdi>" in page
     assert "Why messages failed" not in page
-    assert "Why messages failed" in report_text("partial", tmp_path)
+    assert "Why messages failed" in report_text("partial")
 
 
-def test_a_value_that_all_rows_share_has_no_table(tmp_path: Path) -> None:
-    page = report_text("one_message", tmp_path)
+def test_a_value_that_all_rows_share_has_no_table(report_text: ReportText) -> None:
+    page = report_text("one_message")
     assert 'class="values"' not in page
     assert "Verdict" in page
     assert "<caption" in page
 
 
 @pytest.mark.parametrize("name", SITUATIONS)
-def test_a_table_has_a_name_and_no_section_is_empty(name: str, tmp_path: Path) -> None:
-    page = report_text(name, tmp_path)
+def test_a_table_has_a_name_and_no_section_is_empty(name: str, report_text: ReportText) -> None:
+    page = report_text(name)
     assert page.count("<table") == page.count("<caption")
     assert re.findall(r"<h2>[^<]*</h2>\s*</section>", page) == []
     assert "There are none." not in page
     assert "No files are known." not in page
-    markdown = report_text(name, tmp_path, "markdown") if name != "changed_row_file" else ""
+    markdown = report_text(name, "markdown") if name != "changed_row_file" else ""
     assert (
         re.findall(r"^#+ .*\n\n(?=#|---)", markdown.replace("## Messages that did not succeed\n\n### ", ""), re.M) == []
     )
 
 
-def test_the_outcome_bar_and_the_tables_are_scaled_to_the_total(tmp_path: Path) -> None:
-    page = report_text("partial", tmp_path)
+def test_the_outcome_bar_and_the_tables_are_scaled_to_the_total(report_text: ReportText) -> None:
+    page = report_text("partial")
     bar = page.split('<svg class="whole"')[1].split("</svg>", maxsplit=1)[0]
     widths = [float(width) for width in re.findall(r'class="\w+" x="[\d.]+%" width="([\d.]+)%"', bar)]
     assert widths == pytest.approx([100 * number / 443 for number in (425, 9, 9)], abs=0.1)
@@ -215,8 +229,10 @@ class TestCommands:
             ),
         ],
     )
-    def test_a_box_has_its_command(self, name: str, line: str, report_format: ReportFormat, tmp_path: Path) -> None:
-        found = report_text(name, tmp_path, report_format)
+    def test_a_box_has_its_command(
+        self, name: str, line: str, report_format: ReportFormat, report_text: ReportText
+    ) -> None:
+        found = report_text(name, report_format)
         assert (f"\n  `{line}`\n" if report_format == "markdown" else f">{line}<") in found
 
     @pytest.mark.parametrize("name", SITUATIONS)
@@ -248,8 +264,8 @@ class TestCommands:
         assert "get-job --job-id" not in render({"job": {"job_id": job_id}}, "html")
 
     @pytest.mark.parametrize("report_format", ["html", "markdown"])
-    def test_a_box_links_to_its_rows(self, report_format: ReportFormat, tmp_path: Path) -> None:
-        found = report_text("partial", tmp_path, report_format)
+    def test_a_box_links_to_its_rows(self, report_format: ReportFormat, report_text: ReportText) -> None:
+        found = report_text("partial", report_format)
         for anchor in ("failed", "skipped"):
             if report_format == "html":
                 assert f'href="#rows-{anchor}"' in found
@@ -261,16 +277,16 @@ class TestCommands:
 
 class TestSummary:
     @pytest.mark.parametrize("name", SITUATIONS)
-    def test_a_summary_has_at_most_twelve_lines_and_no_table(self, name: str, tmp_path: Path) -> None:
-        lines = report_text(name, tmp_path, "summary").splitlines()
+    def test_a_summary_has_at_most_twelve_lines_and_no_table(self, name: str, report_text: ReportText) -> None:
+        lines = report_text(name, "summary").splitlines()
         assert 2 <= len(lines) <= 12
         assert all(line.startswith("- ") for line in lines[1:])
         assert not any("|" in line or line.startswith("#") for line in lines)
         assert all(len(line) < 420 for line in lines)
 
     @pytest.mark.parametrize("name", SITUATIONS)
-    def test_mailbox_text_is_not_active_in_a_summary(self, name: str, tmp_path: Path) -> None:
-        found = report_text(name, tmp_path, "summary")
+    def test_mailbox_text_is_not_active_in_a_summary(self, name: str, report_text: ReportText) -> None:
+        found = report_text(name, "summary")
         safe = found.replace("[@]", "").replace("[.]", "").replace(".ndjson", "")
         safe = re.sub(r"\[U\+[0-9A-F]{4,6}\]", "", safe)
         assert ACTIVE.findall(safe) == []
@@ -296,8 +312,8 @@ class TestSummary:
     def test_a_name_stays_readable(self) -> None:
         assert chat("Ünal, john_smith@corp.example: 50 %") == "`Ünal, john_smith[@]corp[.]example: 50 %`"
 
-    def test_a_summary_has_outcome_people_hashes_and_open_items(self, tmp_path: Path) -> None:
-        first, *lines = report_text("partial", tmp_path, "summary").splitlines()
+    def test_a_summary_has_outcome_people_hashes_and_open_items(self, report_text: ReportText) -> None:
+        first, *lines = report_text("partial", "summary").splitlines()
         assert first == (
             "Partly succeeded: 425 of 443 messages found were moved to Junk Email; 9 failed and 9 were skipped."
         )
@@ -319,8 +335,8 @@ class TestSummary:
         assert "Open: 2 more items, see the report" in found
 
 
-def test_a_running_job_shows_so_far_beside_its_numbers(tmp_path: Path) -> None:
-    page = report_text("running", tmp_path)
+def test_a_running_job_shows_so_far_beside_its_numbers(report_text: ReportText) -> None:
+    page = report_text("running")
     for heading in ("Progress over time, so far", "Messages so far", "Found so far", "Per message, so far"):
         assert heading in page
     assert page.count("so far") >= 10
@@ -333,8 +349,8 @@ def test_a_running_job_is_never_reported_as_ended(outcome: str) -> None:
     assert "**Still running.**" in found
 
 
-def test_cancelled_rows_may_still_have_been_moved(tmp_path: Path) -> None:
-    assert "may still have been moved" in report_text("cancelled_by_limit", tmp_path)
+def test_cancelled_rows_may_still_have_been_moved(report_text: ReportText) -> None:
+    assert "may still have been moved" in report_text("cancelled_by_limit")
 
 
 @pytest.mark.parametrize("report_format", FORMATS)
