@@ -5,9 +5,9 @@ Works on its parameters alone: no connection, no remote operation.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from actions.contract.action import Action, BoundedParams, BoundedResult
 from actions.contract.process import main
@@ -18,10 +18,16 @@ from remediation.alerts.pivots import SearchBy
 MOST_ALERTS = 1000
 
 
+def _objects(value: object) -> object:
+    if not all(isinstance(entry, dict) for entry in (value if isinstance(value, list) else [value])):
+        raise ValueError("must be an object, or a list of objects")
+    return value
+
+
 class Params(BoundedParams):
     quoted = frozenset({"alert"})
 
-    alert: dict[str, Any] | list[dict[str, Any]] = Field(
+    alert: Annotated[dict[str, Any] | list[dict[str, Any]], BeforeValidator(_objects)] = Field(
         description="A record of the Logpush dataset email_security_alerts, or an object of search parameters. Or a "
         f"list of either, at most {MOST_ALERTS}.",
         max_length=MOST_ALERTS,

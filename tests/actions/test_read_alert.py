@@ -54,6 +54,9 @@ def test_a_list_of_alerts_returns_each_alert(alert: dict[str, Any]) -> None:
     [
         ({}, "/alert/AlertID"),
         ([], "/alert"),
+        (None, "/alert"),
+        ("alert.json", "/alert"),
+        ([{"sender": "a@b.example"}, []], "/alert"),
         ({"sendr": "a@b.example"}, "/alert/AlertID"),
         ({"sender": ""}, "/alert/sender"),
         ({"sender": "a@b.example", "start": "yesterday"}, "/alert/start"),
