@@ -48,7 +48,7 @@ def app(action_id: str) -> typer.Typer:
         signature.append(_own("exit_status", options.exit_status(inspect.getdoc(action.verdict) or "")))
     command.__dict__["__signature__"] = inspect.Signature(signature)
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
-    single.command(action.id, cls=options.PlainCommand, help=in_flags(_help(action), flags))(command)
+    single.command(action.id, cls=options.PlainCommand, help=in_flags(_help(action, flags), flags))(command)
     return single
 
 
@@ -153,19 +153,19 @@ def _asks(action: Action[Any, Any]) -> bool:
     return action.approval == "required"
 
 
-def _help(action: Action[Any, Any]) -> str:
+def _help(action: Action[Any, Any], flags: Sequence[Flag]) -> str:
     documented = inspect.getmodule(action.function)
     text = (documented.__doc__ or "").strip() if documented else ""
     names = " and ".join(f"'{permission}'" for permission in action.permissions)
     needs = f"Requires the API token permission{'s' if len(action.permissions) > 1 else ''} {names}." if names else ""
     effect = f"Maximum impact: {action.effect}. {needs}".strip()
     return "\n\n".join(
-        part for part in (text or action.title, effect, _when_it_asks(action) if _asks(action) else "") if part
+        part for part in (text or action.title, effect, _when_it_asks(flags) if _asks(action) else "") if part
     )
 
 
-def _when_it_asks(action: Action[Any, Any]) -> str:
-    names = {flag.name for flag in flags_of(action.params)}
+def _when_it_asks(flags: Sequence[Flag]) -> str:
+    names = {flag.name for flag in flags}
     given = ["--yes", *(option for option in ("--plan", "--max-messages") if option[2:].replace("-", "_") in names)]
     listed = " or ".join(part for part in (", ".join(given[:-1]), given[-1]) if part)
     dry_run = ", or it is a dry run" if "dry_run" in names else ""

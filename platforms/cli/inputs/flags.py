@@ -10,7 +10,6 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from core.errors import ParameterError, Problem
@@ -121,10 +120,9 @@ class Flag:
             raise ParameterError.at(self.pointer, message) from None
 
 
-@cache
-def flags_of(params: type[ActionParams]) -> tuple[Flag, ...]:
+def flags_of(params: type[ActionParams]) -> list[Flag]:
     """Return a flag for each parameter of an action, in the model's order."""
-    return tuple(_flags(read_fields(params.model_json_schema()), ()))
+    return list(_flags(read_fields(params.model_json_schema()), ()))
 
 
 def document(

@@ -148,8 +148,9 @@ def test_a_bad_file_is_reported_before_anything_is_run(
     (tmp_path / "probe.yaml").write_text(PROBE)
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
-    with (tmp_path / "large.json").open("wb") as large:
-        large.truncate(LARGEST_BYTES + 1)
+    if file == "large.json":
+        with (tmp_path / file).open("wb") as large:
+            large.truncate(LARGEST_BYTES + 1)
     (tmp_path / "latin.json").write_bytes(b'{"a": "\xe9"}')
     (tmp_path / "not.json").write_text(TOKEN)
     (tmp_path / "twice.json").write_text('{"a": 1, "a": 2}')
