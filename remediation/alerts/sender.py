@@ -66,7 +66,7 @@ def is_outside(domain: str, own: OwnDomains) -> Answer:
             "unknown", f"{_UNKNOWN}: SMTPEnvelopeTo has entries that can't be read: {_listed(own.unreadable)}"
         )
     if not own.names:
-        return Answer("unknown", f"{_UNKNOWN}: the alert has no SMTPEnvelopeTo")
+        return Answer("unknown", f"{_UNKNOWN}: own_domains names none, and neither does an SMTPEnvelopeTo")
     if own.relates(domain):
         return Answer("no", f"{domain} may be your own: your domains are {_listed(own.names)}")
     return Answer("yes", f"{domain} is not one of your domains ({_listed(own.names)})")

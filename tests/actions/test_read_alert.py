@@ -41,6 +41,7 @@ def test_search_parameters_are_accepted_as_an_alert() -> None:
     assert result["search"]["search_params"]["detections_only"] is False
     assert result["id"] == read({**CAMPAIGN, "sender": "A@Evil.test"})["id"] != read(CAMPAIGN)["id"]
     assert read({"query": "ab" * 32})["outsider"] == "unknown"
+    assert "own_domains" in read(CAMPAIGN)["outsider_reason"]
 
 
 def test_a_list_of_alerts_returns_each_alert(alert: dict[str, Any]) -> None:
