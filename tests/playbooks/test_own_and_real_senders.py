@@ -174,22 +174,27 @@ class TestOwnMail:
 
 class TestOutsiders:
     @pytest.mark.parametrize(
-        ("change", "inputs"),
+        ("proof", "change", "inputs"),
         [
-            ({"To": ["undisclosed-recipients:;", "<>", "billing@invoice-portal.example", "ceo@corp.example"]}, {}),
-            ({"To": ["dana@@corp", "\u202e"], "CC": [""], "ReplyTo": "ceo@corp.example"}, {}),
-            ({"FromName": "ceo@corp.example", "ToName": ["<x"]}, {}),
-            ({"SMTPEnvelopeFrom": "", "ReplyTo": None}, {}),
-            ({"SMTPEnvelopeFrom": "<>"}, {}),
-            ({"Links": ["https://[", "::", 5, None, "https://\u202e"]}, {}),
-            ({"From": "Invoice Portal <Billing@invoice-portal.example>"}, {}),
+            ("pass", {"To": ["undisclosed-recipients:;", "<>", "billing@invoice-portal.example", CEO]}, {}),
+            ("pass", {"To": ["dana@@corp", "\u202e"], "CC": [""], "ReplyTo": "ceo@corp.example"}, {}),
+            ("pass", {"FromName": "ceo@corp.example", "ToName": ["<x"]}, {}),
+            ("pass", {"SMTPEnvelopeFrom": "", "ReplyTo": None}, {}),
+            ("pass", {"SMTPEnvelopeFrom": "<>"}, {}),
+            ("pass", {"Links": ["https://[", "::", 5, None, "https://\u202e"]}, {}),
+            ("pass", {"From": "Invoice Portal <Billing@invoice-portal.example>"}, {}),
             # The attacker controls the recipients; with own_domains they do not stop the run.
-            ({"SMTPEnvelopeTo": ["dana@corp.example", "\u202e@", "a b"]}, {"own_domains": ["corp.example"]}),
-            ({"SMTPEnvelopeTo": [""]}, {"own_domains": ["corp.example"]}),
-            ({"SMTPEnvelopeTo": ["Dana Lee <dana@corp.example>"]}, {}),
+            ("pass", {"SMTPEnvelopeTo": ["dana@corp.example", "\u202e@", "a b"]}, {"own_domains": ["corp.example"]}),
+            ("pass", {"SMTPEnvelopeTo": [""]}, {"own_domains": ["corp.example"]}),
+            ("pass", {"SMTPEnvelopeTo": ["Dana Lee <dana@corp.example>"]}, {}),
+            # The mail is found by its attachment.
+            ("fail", {"To": ["dana@@corp", "\u202e"], "CC": [""], "ReplyTo": "ceo@corp.example"}, {}),
+            ("fail", {"SMTPEnvelopeFrom": "<>"}, {}),
+            ("fail", {"Links": ["https://[", "::", 5, None, "https://\u202e"]}, {}),
+            ("fail", {"From": "Invoice Portal <Billing@invoice-portal.example>"}, {}),
+            ("fail", {"SMTPEnvelopeTo": ["dana@corp.example", "\u202e@", "a b"]}, {"own_domains": ["corp.example"]}),
         ],
     )  # fmt: skip
-    @pytest.mark.parametrize("proof", ["pass", "fail"])
     def test_an_alert_about_an_outsider_is_answered_for_any_headers(
         self,
         proof: str,
@@ -410,14 +415,14 @@ def test_a_job_that_discovers_far_less_than_planned_is_no_success(
 
 
 class TestRelease:
-    @pytest.mark.parametrize("checks", [{"DMARCResult": None}, *UNPROVED[1:4]])
     def test_an_unproved_sender_is_not_released_by_from(
-        self, checks: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
+        self, sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
     ) -> None:
-        inputs = {"alert": {**FALSE_POSITIVE, **checks}, "lookback_days": 30}
-        outcome = run("false-positive-release", inputs, api, tmp_path / "one")
-        assert (outcome.status, outcome.exit_code) == ("refused", 3)
-        assert "--set search_by=subject" in outcome.message
+        for number, checks in enumerate(({"DMARCResult": None}, *UNPROVED[1:4])):
+            inputs = {"alert": {**FALSE_POSITIVE, **checks}, "lookback_days": 30}
+            outcome = run("false-positive-release", inputs, api, tmp_path / f"{number}")
+            assert (outcome.status, outcome.exit_code) == ("refused", 3)
+            assert "--set search_by=subject" in outcome.message
         assert sandbox.state.truth()["calls"] == {}
         by_sender = run("false-positive-release", {**inputs, "search_by": "sender"}, api, tmp_path / "two")
         assert by_sender.status == "completed", by_sender.error
