@@ -27,7 +27,7 @@ from core.errors import (
 )
 from remediation.jobs.job_list import JobList, ListedJobs, StampedJobs
 from remediation.jobs.match import ExpectedJob, differences, is_visible, meaning, sent_digest
-from remediation.jobs.reuse import reusable_job, was_asked_before
+from remediation.jobs.reuse import MOST_DIFFERENCES, reusable_job, was_asked_before
 from remediation.jobs.settling import FIRST_PAUSE_SECONDS, MOST_CHECKS, Meanwhile, Race, surest
 from remediation.stamp import Stamp, StampKey
 
@@ -345,13 +345,20 @@ def _settled(api: EmailSecurity, job_request: JobRequest, race: Race) -> Created
             applied=applied,
         )
         return CreatedJob(first, created=False, stamp=found, warnings=warnings + unseen, duplicates=duplicates)
+    differs = differences(job_request.expected_job(found), first)[:MOST_DIFFERENCES] if is_visible(first) else []
     kind, used = (
         (IdempotencyConflict, "this idempotency key was used for another request")
         if found.key == stamp.key
         else (PlanUsed, "this plan already has a job")
     )
     raise kind(
-        " ".join([f"{used}: job {first.job_id} ({first.status}, made at {first.created_at}).", *warnings]),
+        " ".join(
+            [
+                f"{used}: job {first.job_id} ({first.status}, made at {first.created_at}).",
+                *([f"It differs: {'; '.join(differs)}."] if differs else []),
+                *warnings,
+            ]
+        ),
         help=None
         if applied == "no"
         else "Check the earlier job, which is kept. For another job use another key or plan.",

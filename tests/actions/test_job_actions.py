@@ -74,7 +74,7 @@ class TestCreating:
 
     def test_the_same_key_for_another_request_is_refused(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
         move(api, idempotency_key="case-42")
-        with pytest.raises(IdempotencyConflict):
+        with pytest.raises(IdempotencyConflict, match=r"It differs: .*JunkEmail.*DeletedItems"):
             move(api, idempotency_key="case-42", destination="DeletedItems")
         assert len(jobs(sandbox)) == 1
 

@@ -182,6 +182,10 @@ def hash_of(plan: Plan) -> str:
     return hashlib.sha256(f"cfes plan\0{canonical}".encode()).hexdigest()
 
 
+# A document that lacks so many fields of a plan is something else.
+_ANOTHER_DOCUMENT = 5
+
+
 def read_plan(document: Mapping[str, Any]) -> Plan:
     """Return the plan in a JSON object. Raises: ParameterError, PlanRefused if it was edited."""
     try:
@@ -190,6 +194,9 @@ def read_plan(document: Mapping[str, Any]) -> Plan:
         found = error.errors(include_input=False, include_url=False, include_context=False)[:20]
         problems = [Problem(pointer=below("/plan", *one["loc"]), message=plain_message(one)) for one in found]
         listed = "; ".join(f"{problem['pointer']}: {problem['message']}" for problem in problems)
+        missing = [below("", *one["loc"])[1:] for one in found if one["type"] == "missing"]
+        if len(missing) >= _ANOTHER_DOCUMENT:
+            listed = f"it is not a result of preview-job: {', '.join(missing[:3])} and others are missing"
         raise ParameterError(
             f"the plan can't be read: {listed}",
             problems=problems,
