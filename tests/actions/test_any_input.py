@@ -17,6 +17,9 @@ from tests.connectors.scripted import JOB_ID, connected, envelope, job
 
 ACTIONS = {action.id: action for action in catalog.available().values() if action.connection}
 
+# Four tests of each action: half of the usual examples, which are over a thousand together.
+EXAMPLES = settings().max_examples // 2
+
 each_action = pytest.mark.parametrize("action", ACTIONS.values(), ids=ACTIONS)
 
 SCALARS = st.one_of(
@@ -117,14 +120,14 @@ def outcome(action: Action[Any, Any], params: Any, service: Service) -> dict[str
 
 @each_action
 @given(params=JSON)
-@settings(suppress_health_check=list(HealthCheck))
+@settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 def test_any_json_as_parameters_gives_a_result_or_a_typed_error(action: Action[Any, Any], params: Any) -> None:
     outcome(action, params, Service())
 
 
 @each_action
 @given(data=st.data())
-@settings(suppress_health_check=list(HealthCheck))
+@settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 def test_any_value_of_a_parameter_gives_a_result_or_a_typed_error(
     action: Action[Any, Any], data: st.DataObject
 ) -> None:
@@ -143,7 +146,7 @@ def test_any_value_of_a_parameter_gives_a_result_or_a_typed_error(
 
 @each_action
 @given(data=st.data())
-@settings(suppress_health_check=list(HealthCheck))
+@settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 def test_any_changed_response_gives_a_result_or_a_typed_error(action: Action[Any, Any], data: st.DataObject) -> None:
     value = data.draw(JSON)
     choice = data.draw(st.integers(0, 10_000))
@@ -160,7 +163,7 @@ def test_any_changed_response_gives_a_result_or_a_typed_error(action: Action[Any
 @each_action
 @given(raw=st.binary(max_size=200) | st.sampled_from([b"", b"null", b"[]", b"<html>", b'{"success":true}', b"\xff"]),
        status=st.sampled_from([200, 201, 202, 204, 301, 400, 401, 403, 404, 409, 418, 429, 500, 502, 599]))  # fmt: skip
-@settings(suppress_health_check=list(HealthCheck))
+@settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 def test_any_bytes_as_a_response_give_a_typed_error(action: Action[Any, Any], raw: bytes, status: int) -> None:
     document = outcome(action, _short(action), Service(raw=raw, status=status))
     assert "error" in document or document.get("warnings") is not None

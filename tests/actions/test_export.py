@@ -9,9 +9,11 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from actions import create_move_job, export_job_messages, wait_for_job
@@ -49,6 +51,7 @@ def finished_job(api: EmailSecurity) -> str:
     return job_id
 
 
+@cache
 def rows(count: int) -> list[dict[str, Any]]:
     return [{"message_id": f"row-{number:05}", "status": "COMPLETED", "retry_count": 0} for number in range(count)]
 
@@ -69,8 +72,9 @@ class Listing(httpx.BaseTransport):
             return httpx.Response(200, json=envelope(self.job))
         number = int(request.url.params["page"])
         self.requested_pages.append(number)
-        info = {"page": 0, "total_count": 0, "per_page": 1000, "count": len(self.page(number))}
-        return httpx.Response(200, json=envelope(self.page(number), result_info=info))
+        found = self.page(number)
+        info = {"page": 0, "total_count": 0, "per_page": 1000, "count": len(found)}
+        return httpx.Response(200, content=msgspec.json.encode(envelope(found, result_info=info)))
 
 
 def pages_of(total: int, hole: int | None = None) -> Callable[[int], list[dict[str, Any]]]:
@@ -93,7 +97,7 @@ def test_every_row_is_exported_once(total: int) -> None:
     assert (result["written"], result["expected"], result["missing"], result["complete"]) == (total, total, 0, True)
 
 
-@pytest.mark.parametrize("total", [0, 1, 999, 1000, 1001, 2500])
+@pytest.mark.parametrize("total", [0, 1000, 1001])
 def test_every_row_is_exported_once_over_real_http(
     total: int, start_sandbox: Callable[..., RunningSandbox], connect: Connect, tmp_path: Path
 ) -> None:
@@ -128,7 +132,7 @@ def test_an_empty_page_in_the_middle_loses_no_row_over_real_http(
 
 
 def test_a_cursor_is_followed(start_sandbox: Callable[..., RunningSandbox], connect: Connect) -> None:
-    sandbox = start_sandbox(messages=0, campaign_size=2100)
+    sandbox = start_sandbox(messages=0, campaign_size=1100)
     api = connect(sandbox)
     job_id = finished_job(api)
     sandbox.state.faults.add("listBulkJobMessages", "cursor")
@@ -137,11 +141,11 @@ def test_a_cursor_is_followed(start_sandbox: Callable[..., RunningSandbox], conn
     assert len({row["message_id"] for row in result["messages"]}) == result["written"]
 
 
-@pytest.mark.parametrize("by", [1, 7, -1, -7])
+@pytest.mark.parametrize("by", [1, -7])
 def test_rows_that_move_between_pages_are_exported_once(
     by: int, start_sandbox: Callable[..., RunningSandbox], connect: Connect
 ) -> None:
-    sandbox = start_sandbox(messages=0, campaign_size=2100)
+    sandbox = start_sandbox(messages=0, campaign_size=1100)
     api = connect(sandbox)
     job_id = finished_job(api)
     sandbox.state.faults.add("listBulkJobMessages", "shift_rows", by=by, times=2)
@@ -151,8 +155,9 @@ def test_rows_that_move_between_pages_are_exported_once(
     assert len(ids) == len(set(ids)) == result["expected"]
 
 
-@pytest.mark.parametrize("size", [300, 1500, 5000])
-@pytest.mark.parametrize("allow_incomplete", [False, True])
+@pytest.mark.parametrize(
+    ("size", "allow_incomplete"), [(300, False), (300, True), (1500, False), (1500, True), (5000, True)]
+)
 def test_a_service_that_ignores_the_page_costs_few_calls(
     size: int, allow_incomplete: bool, start_sandbox: Callable[..., RunningSandbox], connect: Connect, tmp_path: Path
 ) -> None:
@@ -326,7 +331,7 @@ def test_an_export_of_a_running_job_is_marked_as_a_snapshot(api: EmailSecurity) 
 def test_rows_read_while_the_job_was_ending_are_read_again(
     start_sandbox: Callable[..., RunningSandbox], connect: Connect
 ) -> None:
-    sandbox = start_sandbox(messages=0, campaign_size=2100)
+    sandbox = start_sandbox(messages=0, campaign_size=1100)
     api = connect(sandbox)
     job_id = create_move_job.run({"search_params": CAMPAIGN, "destination": "JunkEmail"}, api)["job_id"]
     api.clock.sleep(30)

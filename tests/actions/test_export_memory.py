@@ -10,7 +10,7 @@ import pytest
 from benchmarks.export import PROGRAMS, Server, run, serving
 
 # Enough pages to fill every buffer. 20,000 rows took 200 MB when a page's texts were checked all at once.
-FEW, MANY = 15_000, 25_000
+FEW, MANY = 11_000, 20_000
 
 MOST_MB = {"ndjson": 100, "csv": 100, "json": 100, "parquet": 200, "pseudonyms": 100}
 # The other formats are converted from an NDJSON file. tests/remediation/exports/test_row_file.py measures that.

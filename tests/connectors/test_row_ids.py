@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from connectors.paging.row_ids import PassIds, RowIds
 
 
-@settings(deadline=None, max_examples=60)
 @given(st.lists(st.lists(st.text(max_size=3), max_size=30), max_size=10), st.sampled_from([1, 20, 1000]))
 def test_row_ids_give_the_same_answers_as_a_set(pages: list[list[str]], fresh: int) -> None:
     ids, seen = RowIds(fresh), set[str]()
@@ -28,7 +27,7 @@ def test_row_ids_give_the_same_answers_as_a_set(pages: list[list[str]], fresh: i
     assert "none of these" not in ids
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=80)
 @given(
     st.sets(st.sampled_from("abcdefgh")),
     st.lists(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.booleans()), max_size=5), max_size=8),

@@ -16,6 +16,7 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
+from schemathesis.specs.openapi.schemas import OpenApiSchema
 
 from sandbox.operations import OPERATIONS
 from sandbox.server import RunningSandbox, start
@@ -43,6 +44,11 @@ def document(sandbox: RunningSandbox) -> dict[str, Any]:
     return answer
 
 
+@pytest.fixture(scope="module")
+def schema(document: dict[str, Any]) -> OpenApiSchema:
+    return schemathesis.openapi.from_dict(document)
+
+
 def _existing_path_parameters(sandbox: RunningSandbox) -> dict[str, str]:
     """Return path parameters that exist: an account, a job with rows in several states, a message."""
     investigate = f"{sandbox.base_url}/accounts/{sandbox.account_id}/email-security/investigate"
@@ -59,9 +65,8 @@ def _existing_path_parameters(sandbox: RunningSandbox) -> dict[str, str]:
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["sense", "nonsense"])
 @pytest.mark.parametrize("operation_id", OPERATION_IDS)
 def test_every_response_is_documented(
-    sandbox: RunningSandbox, document: dict[str, Any], operation_id: str, mode: GenerationMode, number: int
+    sandbox: RunningSandbox, schema: OpenApiSchema, operation_id: str, mode: GenerationMode, number: int
 ) -> None:
-    schema = schemathesis.openapi.from_dict(document)
     operation = schema.find_operation_by_id(operation_id)
     named = {parameter.name for parameter in operation.path_parameters}
     existing = {name: value for name, value in _existing_path_parameters(sandbox).items() if name in named}
@@ -89,8 +94,8 @@ def test_every_response_is_documented(
     check()
 
 
-def test_a_slow_search_and_its_late_result_are_documented(sandbox: RunningSandbox, document: dict[str, Any]) -> None:
-    operation = schemathesis.openapi.from_dict(document).find_operation_by_id("searchMessages")
+def test_a_slow_search_and_its_late_result_are_documented(sandbox: RunningSandbox, schema: OpenApiSchema) -> None:
+    operation = schema.find_operation_by_id("searchMessages")
     sandbox.state.faults.add("searchMessages", "slow_search", seconds=5)
     path = f"{sandbox.base_url}/accounts/{sandbox.account_id}/email-security/investigate"
     with httpx.Client(headers={"Authorization": f"Bearer {sandbox.token}"}, trust_env=False) as client:

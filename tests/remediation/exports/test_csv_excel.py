@@ -94,7 +94,7 @@ VALUES: tuple[Any, ...] = (
 )
 ROWS = [row(1), *({"message_id": f"row-{number}", "postfix_id": value} for number, value in enumerate(VALUES))]
 
-relaxed = settings(deadline=None, max_examples=100)
+relaxed = settings(deadline=None)
 
 
 def csv_bytes(rows: list[dict[str, Any]], write: Callable[..., object] = write_excel_csv) -> bytes:

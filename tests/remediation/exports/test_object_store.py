@@ -287,7 +287,7 @@ def test_a_file_in_an_unreadable_store_has_an_unknown_state() -> None:
 
 
 def test_memory_does_not_grow_with_the_file(door: OpenDoor, tmp_path: Path) -> None:
-    size = 40_000_000
+    size = 30_000_000
     one_object_store = OneObjectStore()
     opened = door(one_object_store)
     source = tmp_path / "rows"
@@ -302,7 +302,7 @@ def test_memory_does_not_grow_with_the_file(door: OpenDoor, tmp_path: Path) -> N
         "store = object_store.ObjectStore(parse('s3://bucket/rows'))\n"
         "store.exists()\n"
         "held = int(next(line for line in open('/proc/self/status') if line.startswith('VmData')).split()[1]) * 1024\n"
-        f"resource.setrlimit(resource.RLIMIT_DATA, (held + {size // 2}, held + {size // 2}))\n"
+        f"resource.setrlimit(resource.RLIMIT_DATA, (held + {size * 2 // 3}, held + {size * 2 // 3}))\n"
         f"store.put(Path({str(source)!r}), create=True)\n"
         f"store.fetch(Path({str(tmp_path / 'fetched')!r}))\n"
     )

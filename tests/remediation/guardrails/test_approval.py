@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import ApprovalRefused, ParameterError, PolicyUnusable
@@ -495,12 +495,10 @@ class TestDamaged:
         expired = signed_token(HEADER, {**CLAIMS, "exp": T - 1})
         assert "approval 2 of 3 is not accepted: it expired" in reason(carol, expired, self.GOOD)
 
-    @settings(max_examples=100)
     @given(st.text(max_size=200))
     def test_random_text_is_refused(self, text: str) -> None:
         reason(text)
 
-    @settings(max_examples=100)
     @given(st.binary(max_size=90), st.binary(max_size=90), st.binary(max_size=66))
     def test_random_bytes_are_refused(self, header: bytes, claims: bytes, signature: bytes) -> None:
         reason(f"{base64url(header)}.{base64url(claims)}.{base64url(signature)}")
@@ -511,7 +509,6 @@ class TestDamaged:
         max_leaves=5,
     )
 
-    @settings(max_examples=150)
     @given(st.sampled_from(["iss", "sub", "aud", "plan_hash", "iat", "exp", "nbf", "zzz"]), json_values)
     def test_a_random_value_of_a_claim_is_refused(self, name: str, value: Any) -> None:
         fits = type(value) is int and {
@@ -522,7 +519,6 @@ class TestDamaged:
         if not fits:
             reason(signed_token(HEADER, {**CLAIMS, name: value}))
 
-    @settings(max_examples=100)
     @given(
         st.dictionaries(st.sampled_from(["alg", "typ", "kid", "crit", "jwk", "b64"]) | st.text(max_size=5), json_values)
     )

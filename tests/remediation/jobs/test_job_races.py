@@ -178,9 +178,8 @@ CHANGES: dict[str, Callable[[JobsService], None]] = {
 }
 
 
-@pytest.mark.parametrize("reports_page_size", [True, False])
 @pytest.mark.parametrize("newest_first", [True, False])
-@pytest.mark.parametrize("page_size", [1000, 100])
+@pytest.mark.parametrize(("page_size", "reports_page_size"), [(1000, True), (100, True), (100, False)])
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_job_hidden_from_one_pass_by_a_list_change_is_reused(
     service: JobsService,
@@ -419,7 +418,7 @@ def test_a_permanently_empty_page_prevents_a_create(service: JobsService, api: E
 
 @pytest.mark.parametrize("ignores_filters", [False, True])
 @pytest.mark.parametrize("newest_first", [True, False])
-@pytest.mark.parametrize(("old", "most"), [(0, 5), (1, 5), (500, 5), (998, 5), (3000, 17), (9_500, 29)])
+@pytest.mark.parametrize(("old", "most"), [(0, 5), (1, 5), (500, 5), (998, 5), (3000, 17)])
 def test_a_create_reads_a_long_list_twice_and_needs_five_calls_for_one_page(
     service: JobsService, api: EmailSecurity, old: int, most: int, *, newest_first: bool, ignores_filters: bool
 ) -> None:
