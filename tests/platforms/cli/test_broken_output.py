@@ -273,7 +273,6 @@ def _tool_calls(folder: Path) -> dict[str, list[tuple[list[str], int]]]:
     (folder / "policy.yaml").write_text("policy: 1\nmax_messages: 10\n")
     (folder / "case").mkdir()
     (folder / "case" / "policy.yaml").touch()
-    bundle = str(make_bundle(folder / "bundle"))
     return {
         "playbook": [
             (["playbook", "list"], 6),
@@ -290,7 +289,7 @@ def _tool_calls(folder: Path) -> dict[str, list[tuple[list[str], int]]]:
             (["policy", "init", "made"], 7),
             (["policy", "init", "case"], 2),
         ],
-        "verify": [(["verify", bundle], 6), (["verify", "missing"], 2)],
+        "verify": [(["verify", "bundle"], 6), (["verify", "missing"], 2)],
         "manifest": [
             (["manifest"], 6),
             (["manifest", "--write", "--file", "manifest.json"], 7),
@@ -313,11 +312,13 @@ def _tool_calls(folder: Path) -> dict[str, list[tuple[list[str], int]]]:
 def test_a_tool_with_lost_output_exits_with_its_code(
     command: str, out: str, broken: BrokenStreams, tmp_path: Path
 ) -> None:
-    for arguments, code in _tool_calls(tmp_path)[command]:
+    if command == "verify":
+        make_bundle(tmp_path / "bundle")
+    for number, (arguments, code) in enumerate(_tool_calls(tmp_path)[command]):
         # If the reader leaves because it has enough, nothing was lost.
         expected = 0 if out == "gone" and code == 6 else code
         assert broken.cfes(*arguments, out=out).code == expected, arguments
-        if code != 7 and out == "full":
+        if number == 0 and code != 7 and out == "full":
             assert broken.cfes(*arguments, out=out, err="full").code == expected, arguments
 
 
@@ -387,7 +388,7 @@ def test_a_playbook_run_works_with_a_small_encoding(encoding: str, broken: Broke
 @pytest.mark.parametrize(
     ("entry", "closing"),
     [
-        *(("cfes", closing) for closing in (">&-", "2>&-", ">&- 2>&- <&-", ">/dev/full 2>/dev/full", "| head -c 0")),
+        *(("cfes", closing) for closing in (">&-", "2>&-", ">&- 2>&- <&-", "| head -c 0")),
         *(("action", closing) for closing in (">&-", "<&-", ">/dev/full 2>&-")),
     ],
 )

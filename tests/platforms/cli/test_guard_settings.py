@@ -127,14 +127,26 @@ def test_a_function_with_an_empty_guard_setting_writes_nothing(
 @pytest.mark.parametrize(
     ("setting", "value", "code"),
     [
-        ("CFES_POLICY", "", 2),
         ("CFES_POLICY", " policy.yaml", 2),
         ("CFES_POLICY", ".", 3),
         ("CFES_POLICY", "/dev/null", 3),
-        ("CFES_READ_ONLY", "", 2),
         ("CFES_READ_ONLY", "no ", 2),
         ("CFES_READ_ONLY", "flase", 2),
     ],
+)
+def test_a_command_with_an_invalid_guard_setting_writes_nothing(
+    connected: Cfes, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch, setting: str, value: str, code: int
+) -> None:
+    monkeypatch.setenv(setting, value)
+    ended = connected("run", "create-move-job", "--params", "-", typed=json.dumps(MOVE))
+    assert ended.code == code
+    assert setting in ended.out or code == 3
+    assert sandbox.state.truth()["jobs"] == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "code"),
+    [("CFES_POLICY", "", 2), ("CFES_POLICY", "/dev/null", 3), ("CFES_READ_ONLY", "flase", 2)],
 )
 def test_a_process_with_an_invalid_guard_setting_writes_nothing(
     environment: dict[str, str], sandbox: RunningSandbox, setting: str, value: str, code: int

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 
 from actions.contract.action import Action
 from platforms.cli.inputs.documents import LARGEST_BYTES
+from platforms.cli.main import main
 from platforms.published.manifest import ROOT
 from tests.platforms.cli.conftest import Cfes
 
@@ -107,11 +107,12 @@ def test_standard_input_is_read_once(probe: Any, cfes: Cfes) -> None:
         assert "standard input can be read only once" in ended.error["message"]
 
 
-def test_a_closed_standard_input_is_reported() -> None:
-    closed = "import sys; sys.stdin = None; from platforms.cli.main import main; sys.exit(main(sys.argv[1:]))"
-    command = [sys.executable, "-c", closed, "playbook", "run", "phish-campaign-purge", "--input", "-"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, json.loads(done.stdout)["error"]["message"]) == (2, "--input: standard input is closed")
+def test_a_closed_standard_input_is_reported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    assert main(["playbook", "run", "phish-campaign-purge", "--input", "-"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["message"] == "--input: standard input is closed"
 
 
 def test_a_pipe_from_the_shell_is_read(probe: Any) -> None:
