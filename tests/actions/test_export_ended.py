@@ -31,11 +31,18 @@ params = {"job_id": JOB_ID, "destination": sys.argv[1], "time_budget_seconds": 3
 with ended_by_signals():
     export_job_messages.run(params, connected(Listing(3500, page), pages_ahead=0))
 """
-SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 
 
-@pytest.mark.parametrize("number", SIGNALS)
-@pytest.mark.parametrize("phase", ["reads", "measures an upload"])
+@pytest.mark.parametrize(
+    ("phase", "number"),
+    [
+        ("reads", signal.SIGTERM),
+        ("reads", signal.SIGINT),
+        ("reads", signal.SIGHUP),
+        ("measures an upload", signal.SIGTERM),
+        ("measures an upload", signal.SIGINT),
+    ],
+)
 def test_an_export_with_a_time_limit_leaves_no_object_after_a_signal(
     phase: str, number: signal.Signals, bucket: Bucket, door: Callable[..., Door]
 ) -> None:

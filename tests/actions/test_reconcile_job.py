@@ -873,7 +873,7 @@ def test_invalid_rows_from_the_api_are_an_unexpected_answer(evidence: Evidence) 
 
 
 def test_memory_does_not_grow_with_rows_and_events(evidence: Evidence, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comparison, "BATCH", 500)
+    monkeypatch.setattr(comparison, "BATCH", 250)
 
     def peak(number: int) -> int:
         evidence.rows = [row(n) for n in range(number)]
@@ -889,7 +889,7 @@ def test_memory_does_not_grow_with_rows_and_events(evidence: Evidence, monkeypat
             tracemalloc.stop()
 
     peak(100)
-    assert peak(5000) < 1.5 * peak(2500)
+    assert peak(2500) < 1.5 * peak(1250)
 
 
 VALUES = st.one_of(

@@ -179,7 +179,7 @@ class TestReading:
 
     def test_every_problem_is_reported_at_once(self, problems_of: Any) -> None:
         assert problems_of("max_messages: -1\ndestination: []\n").keys() == {"/policy", "/max_messages", "/destination"}
-        assert len(problems_of(policy_text(protected_senders=["x"] * 20_000))) <= 51
+        assert len(problems_of(policy_text(protected_senders=["x"] * 2000))) <= 51
 
     def test_the_same_approver_twice_is_refused(self, problems_of: Any) -> None:
         twice = [{"name": "bob", "public_key": KEYS[0]}, {"name": "BOB", "public_key": KEYS[0].replace("\n", "\n\n")}]
