@@ -161,7 +161,7 @@ def resume(
         except PlaybookInvalid as error:
             raise StateRefused(f"this version can't read the journal's playbook: {error.message}") from None
         _refuse_moved(directory, entry.state.get("directory"))
-        state = resumed(playbook, entry.state, now=clock.now())
+        state = resumed(playbook, entry.state, now=clock.now(), interrupted=bool(entry.in_flight))
         if before_resume is not None:
             run_state = opened(playbook, state)
             before_resume([] if isinstance(run_state.pending, End) else playbook.steps[run_state.position :])
@@ -227,7 +227,7 @@ class _Drive:
                 if self.before_action is not None:
                     begun = in_flight is not None or record["attempts"] > 1 or record["doubt"] is not None
                     self.before_action(Upcoming(command, begun, changes(self.playbook, opened(self.playbook, state))))
-                self._begin(state, command, again=in_flight is not None)
+                self._begin(state, command)
                 self.observer.step_started(step, command, record, again=in_flight is not None)
                 event = self._act(command)
             in_flight = None
@@ -249,9 +249,9 @@ class _Drive:
             else:
                 self.observer.step_ended(step, record)
 
-    def _begin(self, state: dict[str, Json], command: RunAction, *, again: bool) -> None:
+    def _begin(self, state: dict[str, Json], command: RunAction) -> None:
         in_flight = {"step_id": command.step_id, "since": instants.format_shortest(self.clock.now())}
-        self._write(state, in_flight, before=command if again else None)
+        self._write(state, in_flight)
         self.journal.action_ran = True
 
     def _write(
@@ -260,16 +260,14 @@ class _Drive:
         in_flight: dict[str, Json] | None = None,
         *,
         ran: RunAction | None = None,
-        before: RunAction | None = None,
     ) -> None:
-        """Write the state. ran: the action whose result it has. before: an action of an earlier process."""
+        """Write the state. ran: the action whose result it has."""
         try:
             self.journal.write(Entry(self.playbook.document(), state, in_flight))
         except JournalUnwritable as error:
             found = changes(self.playbook, opened(self.playbook, state))
-            unsure = before or (ran if ran is not None and ran.action not in state["effects"] else None)
-            if unsure is not None and state["effects"].get(unsure.action) != "read":
-                found.append(Change(unsure.step_id, unsure.action, "unknown", None))
+            if ran is not None and ran.action not in state["effects"]:
+                found.append(Change(ran.step_id, ran.action, "unknown", None))
             raise with_changes(error, found) from None
 
     def _act(self, command: RunAction) -> Event:

@@ -16,10 +16,10 @@ from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
 from core import instants
-from core.errors import PackError
+from core.errors import OutcomeUnknown, PackError
 from core.json_values import Json, NotPlainJson, plain
 from playbooks.engine.changes import error_document, resumable
-from playbooks.engine.state import End, PendingRun, PendingSleep, PlaybookVersion, RunState, Status, opened
+from playbooks.engine.state import Doubt, End, PendingRun, PendingSleep, PlaybookVersion, RunState, Status, opened
 from playbooks.engine.walk import Walk
 from playbooks.language import inputs as run_inputs
 from playbooks.language.errors import PlaybookInvalid, StateRefused
@@ -163,9 +163,20 @@ def advance(playbook: Playbook, state: Mapping[str, Json], event: Event, *, now:
     return run.document()
 
 
-def resumed(playbook: Playbook, state: Mapping[str, Json], *, now: datetime) -> dict[str, Json]:
-    """Return the state to resume from. A run that failed in an action repeats that action. Raises: StateRefused."""
+def resumed(
+    playbook: Playbook, state: Mapping[str, Json], *, now: datetime, interrupted: bool = False
+) -> dict[str, Json]:
+    """Return the state to resume from. A run that failed in an action repeats that action. Raises: StateRefused.
+
+    interrupted: whether the process ended while the action ran. The action may then have changed something, whatever
+    its repetition reports: a create finds its own job and reports that it created none.
+    """
     run = opened(playbook, state)
+    if interrupted and isinstance(run.pending, PendingRun) and run.effects.get(run.pending.action) != "read":
+        record = run.steps[run.pending.step_id]
+        if record.doubt is None:
+            error = OutcomeUnknown("the process ended while the action ran")
+            record.doubt = Doubt(error=error_document(error), exit_code=error.exit_code)
     if resumable(playbook, run):
         run.pending = None
         Walk(compiled(playbook), run, now).settle()

@@ -669,6 +669,24 @@ def test_an_unwritable_journal_after_a_killed_step_reports_an_unknown_change(
     assert "Step 'create' (create-move-job) may have changed something." in caught.value.help
 
 
+def test_a_killed_create_whose_job_is_reused_counts_as_a_possible_change(
+    purge: Playbook, alert: dict[str, Any], remote: Build, clock: Any, tmp_path: Path
+) -> None:
+    given: dict[str, Any] = {"clock": clock, "key": KEY}
+    with pytest.raises(Killed):
+        run(
+            purge, {"alert": alert}, run_action=remote(create_move_job=[Killed()]), run_id="run-1",
+            directory=tmp_path / "run", effects=EFFECTS, **given,
+        )  # fmt: skip
+    reused = {"job_id": "job-1", "created": False, "status": "PENDING", "duplicates": [], "warnings": []}
+    later = remote(create_move_job=[reused], wait_for_job=[ParameterError("the wait has a bad parameter")])
+    outcome = resume(tmp_path / "run", run_action=later, **given)
+    assert (outcome.status, outcome.exit_code) == ("failed", 7)
+    assert outcome.error is not None
+    assert (outcome.error["applied"], outcome.error["job_id"]) == ("unknown", "job-1")
+    assert "Step 'create' (create-move-job) may have changed something, job job-1" in outcome.error["help"]
+
+
 def _raising(error: Exception) -> Callable[[int], None]:
     def raise_error(_: int) -> None:
         raise error
