@@ -9,7 +9,6 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +50,6 @@ def finished_job(api: EmailSecurity) -> str:
     return job_id
 
 
-@cache
 def rows(count: int) -> list[dict[str, Any]]:
     return [{"message_id": f"row-{number:05}", "status": "COMPLETED", "retry_count": 0} for number in range(count)]
 
