@@ -13,6 +13,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 # A file's tests share what is costly to start (a browser, servers, a wheel): one process runs them all.
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
+# The tests start hundreds of processes. Without bytecode each of them compiles the pack.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo sandbox test quick slow chaos lint manifest record bench smoke audit sbom hashes clean
 

@@ -338,7 +338,7 @@ class TestClaims:
         render_report.run({"destination": str(tmp_path / "own.md"), "format": "markdown", "job": result["job"]})
         for name in ("case/report.md", "case/report.html", "own.md"):
             text = (tmp_path / name).read_text()
-            for field in ("Requested by", "Approved by", "Plan digest", "Comment"):
+            for field in ("Requested by", "Approved by", "Plan hash", "Comment"):
                 assert f"{field} (claimed)" in text
 
     def test_facts_of_a_keyed_tag_are_marked_as_recorded(
