@@ -31,6 +31,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from core.characters import describe, idna, is_combining, is_doubtful, is_invisible, mixed_script
+from core.json_values import shown
 
 LONGEST_ENTRY = 320
 LONGEST_DOMAIN = 253
@@ -124,6 +125,32 @@ def read_addresses(text: str) -> list[Address]:
     if not found:
         raise ValueError("has no address")
     return list(found)
+
+
+def read_one_address(text: object) -> tuple[str, str]:
+    """Return the one address in a text, in lower case, and its domain: labels in ASCII, no final dot.
+
+    Raises: ValueError with a text that completes "the value …".
+    """
+    if not isinstance(text, str):
+        raise ValueError("is missing" if text is None else f"must be a string, not {shown(text)}")
+    written = text.strip()
+    if written.count("<") > 1:
+        # Readers disagree on which of the addresses in angle brackets is the sender.
+        raise ValueError(f"has angle brackets twice: {shown(text)}")
+    try:
+        found = read_addresses(written)
+    except ValueError:
+        raise ValueError(f"is not an email address: {shown(text)}") from None
+    if len(found) != 1:
+        raise ValueError(f"has {len(found)} addresses instead of one: {shown(text)}")
+    [address] = found
+    has_name = any(character in written for character in '<>"(), ')
+    # A bare address stays as written, because the service searches for it as written.
+    plain = f"{address.mailbox}@{address.domain}" if has_name else written.removesuffix(".").lower()
+    if len(plain) > LONGEST_ENTRY:
+        raise ValueError(f"is longer than {LONGEST_ENTRY} characters")
+    return plain, address.domain
 
 
 class AddressSet:

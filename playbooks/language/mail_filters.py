@@ -6,7 +6,7 @@ read in every spelling. An entry that can't be read is an error, or is named. It
 
 from __future__ import annotations
 
-from core.addresses import Address, RelatedDomains, normal_form, read_addresses
+from core.addresses import RelatedDomains, normal_form, read_addresses, read_one_address
 from core.json_values import Json, shown
 from core.search_words import ADDRESS_CRITERIA, HARMFUL
 from playbooks.language.filter_values import FilterError, items_of, mapping_of, text_of
@@ -14,20 +14,12 @@ from playbooks.language.filter_values import FilterError, items_of, mapping_of, 
 
 def address(text: Json) -> str:
     """Extract the one address in a text, in lower case: `Dana Lee <Dana@corp.example>` gives `dana@corp.example`."""
-    written = text_of(text).strip()
-    domain(written)
-    [found] = _addresses(written)
-    plain = not any(character in written for character in '<>"(), ')
-    # The service spells it like this, and the result is searched for.
-    return written.removesuffix(".").lower() if plain else f"{found.mailbox}@{found.domain}"
+    return _one_address(text)[0]
 
 
 def domain(text: Json) -> str:
     """Extract the domain of the one address in a text: `A <a@Shop.Example>` gives `shop.example`; labels in ASCII."""
-    found = _addresses(text_of(text))
-    if len(found) != 1:
-        raise FilterError(f"{shown(text)} names {len(found)} addresses, not one")
-    return found[0].domain
+    return _one_address(text)[1]
 
 
 def related(name: Json, others: Json, skip_unreadable: bool = False) -> bool:
@@ -92,11 +84,11 @@ def _domain(text: str) -> str:
     return found.domain
 
 
-def _addresses(text: str) -> list[Address]:
+def _one_address(text: Json) -> tuple[str, str]:
     try:
-        return read_addresses(text)
-    except ValueError:
-        raise FilterError(f"{shown(text)} is not an email address") from None
+        return read_one_address(text_of(text))
+    except ValueError as error:
+        raise FilterError(f"the value {error}") from None
 
 
 def _count(value: Json) -> int:

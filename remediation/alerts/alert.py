@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from core import instants
-from core.addresses import read_addresses
+from core.addresses import read_one_address
 from core.errors import ParameterError, Problem
 from core.json_values import below, shown
 
 LONGEST_ID = 400
-LONGEST_ADDRESS = 320
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Alert:
 
     @property
     def envelope_domain(self) -> str | None:
-        return None if self.envelope_sender is None else one_address(self.envelope_sender)[1]
+        return None if self.envelope_sender is None else read_one_address(self.envelope_sender)[1]
 
 
 def parse_alert(record: Mapping[str, Any], pointer: str = "") -> Alert:
@@ -62,7 +61,7 @@ def parse_alert(record: Mapping[str, Any], pointer: str = "") -> Alert:
             problems.append(Problem(pointer=below(pointer, name), message=str(error)))
             return None
 
-    alert_id, sender, received = read("AlertID", _id), read("From", one_address), read("Timestamp", _received)
+    alert_id, sender, received = read("AlertID", _id), read("From", read_one_address), read("Timestamp", _received)
     if problems:
         raise ParameterError(problems=problems)
     subject = record.get("Subject")
@@ -84,32 +83,6 @@ def parse_alert(record: Mapping[str, Any], pointer: str = "") -> Alert:
     )
 
 
-def one_address(text: object) -> tuple[str, str]:
-    """Return the one address in a text, in lower case, and its domain: labels in ASCII, no final dot.
-
-    Raises: ValueError with a text that completes "the value …".
-    """
-    if not isinstance(text, str):
-        raise ValueError("is missing" if text is None else f"must be a string, not {shown(text)}")
-    written = text.strip()
-    if written.count("<") > 1:
-        # Readers disagree on which of the addresses in angle brackets is the sender.
-        raise ValueError(f"has angle brackets twice: {shown(text)}")
-    try:
-        found = read_addresses(written)
-    except ValueError:
-        raise ValueError(f"is not an email address: {shown(text)}") from None
-    if len(found) != 1:
-        raise ValueError(f"has {len(found)} addresses instead of one: {shown(text)}")
-    [address] = found
-    has_name = any(character in written for character in '<>"(), ')
-    # A bare address stays as written, because the service searches for it as written.
-    plain = f"{address.mailbox}@{address.domain}" if has_name else written.removesuffix(".").lower()
-    if len(plain) > LONGEST_ADDRESS:
-        raise ValueError(f"is longer than {LONGEST_ADDRESS} characters")
-    return plain, address.domain
-
-
 def _id(value: object) -> str:
     text = value.strip() if isinstance(value, str) else ""
     if not text:
@@ -127,7 +100,7 @@ def _received(value: object) -> str:
 
 def _envelope_sender(record: Mapping[str, Any]) -> str | None:
     try:
-        return one_address(record.get("SMTPEnvelopeFrom"))[0]
+        return read_one_address(record.get("SMTPEnvelopeFrom"))[0]
     except ValueError:
         return None
 

@@ -7,6 +7,7 @@ import sys
 import time
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import assume, given
@@ -20,6 +21,7 @@ from core.addresses import (
     read_addresses,
     read_domain_entry,
     read_entry,
+    read_one_address,
 )
 from core.characters import describe
 
@@ -373,3 +375,34 @@ def test_importing_the_module_does_not_load_the_idna_tables() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "gives"),
+    [
+        (" Dana@Corp.example. ", ("dana@corp.example", "corp.example")),
+        ("Dana Lee <Dana@Corp.example>", ("dana@corp.example", "corp.example")),
+        ('"Lee, Dana" <dana@corp.example>', ("dana@corp.example", "corp.example")),
+        # As the service spells it, because it is searched for.
+        ("Dana@BÜCHER.example", ("dana@bücher.example", "xn--bcher-kva.example")),
+    ],
+)
+def test_the_one_address_is_read_without_its_display_name(text: str, gives: tuple[str, str]) -> None:
+    assert read_one_address(text) == gives
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "dana",
+        "dana at corp.example",
+        "a@b.example, c@d.example",
+        "undisclosed:;",
+        5,
+        "A <a@b.example> B <c@d.example>",
+    ],
+)
+def test_a_text_without_exactly_one_address_is_refused(text: Any) -> None:
+    with pytest.raises(ValueError, match=r"address|string|angle"):
+        read_one_address(text)

@@ -259,7 +259,7 @@ def test_a_failed_expression_names_its_place_and_the_earlier_steps() -> None:
     assert finished.error["type"] == "ExpressionFailed"
     assert finished.error["applied"] == "no"
     assert finished.error["message"] == (
-        "playbook 'p', step 'two', /steps/1/with/deep/0/k: 'no\\x1baddress' is not an email address "
+        "playbook 'p', step 'two', /steps/1/with/deep/0/k: the value is not an email address: 'no\\x1baddress' "
         "in '{{ inputs.a.From | domain }}'. Evaluating it changed nothing. Earlier steps: one."
     )
 

@@ -183,7 +183,7 @@ def test_a_text_that_is_not_an_address_has_no_domain(text: str) -> None:
 
 
 def test_two_addresses_have_no_single_domain() -> None:
-    with pytest.raises(EvaluationFailed, match="names 2 addresses, not one"):
+    with pytest.raises(EvaluationFailed, match="has 2 addresses instead of one"):
         value("{{ inputs.a | domain }}", a="a@b.example, c@d.example")
 
 
