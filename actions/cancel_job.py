@@ -64,6 +64,7 @@ ACTION = Action(
     params=Params,
     result=Result,
     effect="write",
+    repeatable=True,
     approval="not needed",  # a stop must not wait for a person
     permissions=[WRITE],
     function=cancel_job,

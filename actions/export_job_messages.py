@@ -163,6 +163,7 @@ ACTION = Action(
     permissions=[READ],
     function=export_job_messages,
     verdict=_verdict,
+    resumable=True,
     example_params={
         "job_id": JOB_ID,
         "format": "csv",

@@ -79,6 +79,8 @@ ACTION = Action(
     permissions=[READ, WRITE],
     function=wait_for_job,
     verdict=_verdict,
+    resumable=True,
+    repeatable=True,  # a second cancel does no harm
     example_params={"job_id": JOB_ID, "timeout_seconds": 600},
     example_result={
         "job_id": JOB_ID,

@@ -15,6 +15,7 @@ from core.clock import SystemClock
 from platforms.session import Session
 from playbooks.drivers import local
 from playbooks.drivers.journal_key import JournalKey
+from playbooks.engine.state import ActionTraits
 from playbooks.language.format import ActionStep, Playbook
 
 # The default parent folder of runs.
@@ -36,8 +37,20 @@ def prepare_run(
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     run_id = f"{playbook.id}-{stamp}-{secrets.token_hex(3)}"
     place = directory or RUNS / run_id
-    effects = {name: action.effect for name, action in catalog.available().items()}
-    return partial(local.run, playbook, inputs, run_id=run_id, directory=place, key=key, effects=effects), place
+    return partial(local.run, playbook, inputs, run_id=run_id, directory=place, key=key, traits=traits()), place
+
+
+def traits() -> dict[str, ActionTraits]:
+    """Return what the engine knows of each action, by ID."""
+    return {
+        name: ActionTraits(
+            effect=action.effect,
+            resumable=action.resumable,
+            repeatable=action.repeatable,
+            keyed="idempotency_key" in action.params.model_fields,
+        )
+        for name, action in catalog.available().items()
+    }
 
 
 def is_connected(playbook: Playbook) -> bool:

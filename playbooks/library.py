@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from core.json_values import did_you_mean, shown
-from playbooks.language.errors import PlaybookNotFound
+from playbooks.language.bundling import bundled
+from playbooks.language.errors import PlaybookInvalid, PlaybookNotFound
 from playbooks.language.format import Playbook
 from playbooks.language.loading import load
 
@@ -14,20 +15,39 @@ FOLDER = Path(__file__).parent
 
 def available(folder: Path = FOLDER) -> list[Playbook]:
     """Return the shipped playbooks, sorted by ID. Raises: PlaybookInvalid."""
-    return sorted((load(path) for path in folder.glob("*.yaml")), key=lambda playbook: playbook.id)
+    return sorted((find(path.stem, folder) for path in folder.glob("*.yaml")), key=lambda playbook: playbook.id)
 
 
 def find(id_or_path: str, folder: Path = FOLDER) -> Playbook:
-    """Return the shipped playbook with this ID, or the one in the YAML file at this path.
+    """Return the shipped playbook with this ID, or the one in the YAML file at this path, with the playbooks it runs.
 
-    A name with a slash, or that ends in .yaml or .yml, is a path. Raises: PlaybookNotFound, PlaybookInvalid.
+    A name with a slash, or that ends in .yaml or .yml, is a path. A playbook in a file can run the playbooks beside its
+    file, and the shipped ones. Raises: PlaybookNotFound, PlaybookInvalid.
     """
     if "/" in id_or_path or id_or_path.endswith((".yaml", ".yml")):
-        return load(Path(id_or_path))
+        return load_file(Path(id_or_path), folder)
+    path = _shipped(id_or_path, folder)
+    return load_file(path, folder)
+
+
+def load_file(path: Path, folder: Path = FOLDER) -> Playbook:
+    """Return the playbook in a YAML file, with the playbooks that it runs. Raises as `find`."""
+
+    def load_part(name: str) -> Playbook:
+        beside = path.parent / f"{name}.yaml"
+        try:
+            return load(beside if beside.is_file() else _shipped(name, folder))
+        except PlaybookNotFound as error:
+            raise PlaybookInvalid(error.message) from None
+
+    return bundled(load(path), load_part)
+
+
+def _shipped(name: str, folder: Path) -> Path:
     shipped = {path.stem: path for path in folder.glob("*.yaml")}
-    if id_or_path not in shipped:
+    if name not in shipped:
         raise PlaybookNotFound(
-            f"unknown playbook {shown(id_or_path)}{did_you_mean(id_or_path, shipped) or '.'} "
+            f"unknown playbook {shown(name)}{did_you_mean(name, shipped) or '.'} "
             f"The shipped playbooks are: {', '.join(sorted(shipped)) or 'none'}."
         )
-    return load(shipped[id_or_path])
+    return shipped[name]

@@ -118,6 +118,8 @@ class Action(Generic[P, R]):
     help of the flag. connection: whether the function takes the connector as its second argument.
     offline: returns whether these parameters need no connection; the connector may then be None.
     preview: returns the call that shows a person the effect of these parameters.
+    resumable: a result with `done: false` has a `resume` object to continue with.
+    repeatable: repeating a call whose outcome is unknown does no harm. Reads and calls with an idempotency key are.
     """
 
     id: str
@@ -134,6 +136,8 @@ class Action(Generic[P, R]):
     connection: bool = True
     offline: Callable[[P], bool] | None = None
     preview: Callable[[P], Preview] | None = None
+    resumable: bool = False
+    repeatable: bool = False
 
     @property
     def module(self) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from core import instants
 from core.clock import Clock
@@ -19,20 +18,9 @@ from core.json_values import Json, shown
 from playbooks.drivers.journal import Entry, Journal
 from playbooks.drivers.journal_key import JournalKey
 from playbooks.engine.changes import Change, changes, resumable, with_changes
-from playbooks.engine.engine import (
-    ActionFailed,
-    ActionSucceeded,
-    Event,
-    Finished,
-    RunAction,
-    Sleep,
-    Slept,
-    advance,
-    begin,
-    next_command,
-    resumed,
-)
-from playbooks.engine.state import End, Status, opened
+from playbooks.engine.commands import ActionFailed, ActionSucceeded, Event, Finished, RunAction, Sleep, Slept
+from playbooks.engine.engine import advance, begin, next_commands, resumed
+from playbooks.engine.state import ActionTraits, End, RunState, Status, StepRecord, open_state
 from playbooks.language.errors import DirectoryUnusable, JournalUnwritable, PlaybookInvalid, RunMoved, StateRefused
 from playbooks.language.format import Playbook, Step
 from playbooks.language.loading import from_document
@@ -113,13 +101,13 @@ def run(
     key: JournalKey,
     observer: Observer | None = None,
     before_action: BeforeAction | None = None,
-    effects: Mapping[str, str] | None = None,
+    traits: Mapping[str, ActionTraits] | None = None,
 ) -> Outcome:
     """Run a playbook to its end, with its journal and files in `directory`. `key` seals the journal.
 
     `run_action(action, params)` returns the action's result or raises PackError, which the Outcome then has. Any other
     exception, such as KeyboardInterrupt, is raised and leaves a journal to resume from. `before_action` is called
-    before an action is recorded as begun; its exceptions are raised and leave the run before that action. `effects`:
+    before an action is recorded as begun; its exceptions are raised and leave the run before that action. `traits`:
     see `engine.begin`.
 
     Raises: PlaybookInvalid, ParameterError (inputs), JournalRefused (the directory has a run), RunInProgress,
@@ -127,11 +115,11 @@ def run(
     """
     directory = _absolute(directory)
     _refuse_unnameable(directory)
-    state = begin(playbook, inputs, run_id=run_id, now=clock.now(), directory=str(directory), effects=effects)
+    state = begin(playbook, inputs, run_id=run_id, now=clock.now(), directory=str(directory), traits=traits)
     with Journal(directory, key, create=True) as journal:
-        journal.write(Entry(playbook.document(), state))
+        journal.write(Entry(playbook.document(), state.document()))
         drive = _Drive(playbook, journal, run_action, clock, observer or Observer(), before_action)
-        drive.report({}, state)
+        drive.report({}, state.steps)
         return drive.to_the_end(state, in_flight=None)
 
 
@@ -161,17 +149,17 @@ def resume(
         except PlaybookInvalid as error:
             raise StateRefused(f"this version can't read the journal's playbook: {error.message}") from None
         _refuse_moved(directory, entry.state.get("directory"))
-        state = resumed(playbook, entry.state, now=clock.now(), interrupted=bool(entry.in_flight))
+        before = open_state(playbook, entry.state)
+        state = resumed(playbook, before, now=clock.now(), interrupted=[()] if entry.in_flight else [])
         if before_resume is not None:
-            run_state = opened(playbook, state)
-            before_resume([] if isinstance(run_state.pending, End) else playbook.steps[run_state.position :])
+            before_resume([] if isinstance(state.pending, End) else playbook.steps[state.position :])
         journal.action_ran = bool(entry.in_flight)
         drive = _Drive(playbook, journal, run_action, clock, observer or Observer(), before_action)
-        reached = [(step, state["steps"][step.id]) for step in playbook.steps if step.id in state["steps"]]
-        drive.observer.resumed(reached)
-        if resumable(playbook, opened(playbook, entry.state)):
-            journal.write(Entry(playbook.document(), state))
-            drive.report({}, {"steps": {s.id: r for s, r in reached if r != entry.state["steps"].get(s.id)}})
+        reached = [(step, state.steps[step.id]) for step in playbook.steps if step.id in state.steps]
+        drive.observer.resumed([(step, record.model_dump(mode="json")) for step, record in reached])
+        if resumable(playbook, before):
+            journal.write(Entry(playbook.document(), state.document()))
+            drive.report({}, {s.id: r for s, r in reached if r != before.steps.get(s.id)})
         return drive.to_the_end(state, in_flight=entry.in_flight)
 
 
@@ -210,63 +198,62 @@ class _Drive:
     observer: Observer
     before_action: BeforeAction | None
 
-    def to_the_end(self, state: dict[str, Json], *, in_flight: dict[str, Json] | None) -> Outcome:
+    def to_the_end(self, state: RunState, *, in_flight: dict[str, Json] | None) -> Outcome:
         while True:
-            command = next_command(self.playbook, state)
+            place, command = next(iter(next_commands(self.playbook, state).items()))
             if isinstance(command, Finished):
                 outcome = _outcome(self.playbook, state, command)
                 self.observer.finished(outcome)
                 return outcome
             step = next(step for step in self.playbook.steps if step.id == command.step_id)
-            record = state["steps"][step.id]
+            record = state.steps[step.id].model_dump(mode="json")
             if isinstance(command, Sleep):
                 self.observer.sleeping(step, command, record)
                 self._sleep(command)
                 event: Event = Slept()
-            else:
+            elif isinstance(command, RunAction):
                 if self.before_action is not None:
                     begun = in_flight is not None or record["attempts"] > 1 or record["doubt"] is not None
-                    self.before_action(Upcoming(command, begun, changes(self.playbook, opened(self.playbook, state))))
+                    self.before_action(Upcoming(command, begun, changes(self.playbook, state)))
                 self._begin(state, command)
                 self.observer.step_started(step, command, record, again=in_flight is not None)
                 event = self._act(command)
             in_flight = None
-            after = advance(self.playbook, state, event, now=self.clock.now())
+            after = advance(self.playbook, state, event, now=self.clock.now(), place=place)
             self._write(after, ran=command if isinstance(command, RunAction) else None)
-            self.report(state, after)
+            self.report(state.steps, after.steps)
             state = after
 
-    def report(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    def report(self, before: Mapping[str, StepRecord], after: Mapping[str, StepRecord]) -> None:
         """Notify the observer of each step that ended between two states."""
-        earlier = before.get("steps", {})
         for step in self.playbook.steps:
-            record = after["steps"].get(step.id)
-            was = earlier.get(step.id)
-            if record is None or record["status"] == "running" or (was is not None and was["status"] != "running"):
+            record = after.get(step.id)
+            was = before.get(step.id)
+            if record is None or record.status == "running" or (was is not None and was.status != "running"):
                 continue
-            if record["status"] == "skipped":
-                self.observer.step_skipped(step, record)
+            if record.status == "skipped":
+                self.observer.step_skipped(step, record.model_dump(mode="json"))
             else:
-                self.observer.step_ended(step, record)
+                self.observer.step_ended(step, record.model_dump(mode="json"))
 
-    def _begin(self, state: dict[str, Json], command: RunAction) -> None:
+    def _begin(self, state: RunState, command: RunAction) -> None:
         in_flight = {"step_id": command.step_id, "since": instants.format_shortest(self.clock.now())}
         self._write(state, in_flight)
         self.journal.action_ran = True
 
     def _write(
         self,
-        state: dict[str, Json],
+        state: RunState,
         in_flight: dict[str, Json] | None = None,
         *,
         ran: RunAction | None = None,
     ) -> None:
         """Write the state. ran: the action whose result it has."""
         try:
-            self.journal.write(Entry(self.playbook.document(), state, in_flight))
+            self.journal.write(Entry(self.playbook.document(), state.document(), in_flight))
         except JournalUnwritable as error:
-            found = changes(self.playbook, opened(self.playbook, state))
-            if ran is not None and ran.action not in state["effects"]:
+            found = changes(self.playbook, state)
+            if ran is not None and ran.action not in state.traits:
                 found.append(Change(ran.step_id, ran.action, "unknown", None))
             raise with_changes(error, found) from None
 
@@ -284,17 +271,17 @@ class _Drive:
             self.clock.sleep(seconds)
 
 
-def _outcome(playbook: Playbook, state: Mapping[str, Any], command: Finished) -> Outcome:
+def _outcome(playbook: Playbook, state: RunState, command: Finished) -> Outcome:
     return Outcome(
-        playbook=state["playbook"]["id"],
-        run_id=state["run_id"],
-        directory=state["directory"],
+        playbook=state.playbook.id,
+        run_id=state.run_id,
+        directory=state.directory,
         status=command.status,
         exit_code=command.exit_code,
         outputs=command.outputs,
         error=command.error,
         message=command.message,
-        started_at=state["started_at"],
-        resumable=resumable(playbook, opened(playbook, state)),
-        steps=state["steps"],
+        started_at=state.started_at,
+        resumable=resumable(playbook, state),
+        steps={name: record.model_dump(mode="json") for name, record in state.steps.items()},
     )

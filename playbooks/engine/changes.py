@@ -6,14 +6,15 @@ step created a job.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from core.errors import CheckRefused, OutcomeUnknown, PackError, ParameterError, TemporaryFailure
 from core.json_values import Json
+from playbooks.engine.bundle import Bundle
 from playbooks.engine.state import End, RunState, Status, StepRecord
-from playbooks.language.format import ActionStep, Playbook
+from playbooks.language.format import ActionStep, Playbook, PlaybookStep
 
 # Exit codes that promise that nothing was changed.
 _PROMISES = (ParameterError.exit_code, CheckRefused.exit_code, TemporaryFailure.exit_code)
@@ -36,16 +37,40 @@ class Change:
         return f"step '{self.step}' ({self.action}) {state}{f', job {self.job_id}' if self.job_id else ''}"
 
 
+@dataclass(frozen=True)
+class FailedAction:
+    """The action that has ended a run as failed. path: its step, such as "job/create"."""
+
+    path: str
+    step: ActionStep
+
+
 def changes(playbook: Playbook, state: RunState) -> list[Change]:
     """List the steps that have changed something, in order. An action of unknown effect counts by its errors."""
-    found = []
-    for step in playbook.steps:
+    return list(changes_within(playbook, state, Bundle(playbook.parts, state.traits)))
+
+
+def changes_within(playbook: Playbook, state: RunState, bundle: Bundle) -> Iterator[Change]:
+    """Yield the changes of a run, or of the run of a sub-playbook. The names of steps begin at this playbook."""
+    for index, step in enumerate(playbook.steps[: state.position + 1]):
         record = state.steps.get(step.id)
-        if isinstance(step, ActionStep) and record is not None:
-            applied = _applied(record, state.effects.get(step.action))
+        if record is None:
+            continue
+        if isinstance(step, ActionStep):
+            applied = _applied(record, bundle.traits_of(step.action).effect)
             if applied is not None:
-                found.append(Change(step.id, step.action, applied, _job_id(record)))
-    return found
+                yield Change(step.id, step.action, applied, _job_id(record))
+        elif isinstance(step, PlaybookStep):
+            yield from (Change(**change) for change in record.changes)
+            if index == state.position:
+                for number, child in enumerate(state.children):
+                    for change in changes_within(bundle.parts[step.playbook], child, bundle):
+                        yield replace(change, step=f"{child_name(step, number)}/{change.step}")
+
+
+def child_name(step: PlaybookStep, index: int) -> str:
+    """Return the name of a run of another playbook: the step's ID, with for_each also the item's index."""
+    return step.id if step.for_each is None else f"{step.id}[{index}]"
 
 
 def resumable(playbook: Playbook, state: RunState) -> bool:
@@ -54,12 +79,22 @@ def resumable(playbook: Playbook, state: RunState) -> bool:
     return failed and failed_action(playbook, state) is not None
 
 
-def failed_action(playbook: Playbook, state: RunState) -> ActionStep | None:
-    """Return the run's current step if its action was run and has failed, or None."""
+def failed_action(
+    playbook: Playbook, state: RunState, parts: Mapping[str, Playbook] | None = None
+) -> FailedAction | None:
+    """Return the action of the run's current step if it was run and has failed, or None. parts: of the whole run."""
+    parts = playbook.parts if parts is None else parts
     step = playbook.steps[state.position] if state.position < len(playbook.steps) else None
     record = state.steps.get(step.id) if step is not None else None
-    tried = record is not None and record.status == "failed" and record.attempts > 0
-    return step if tried and isinstance(step, ActionStep) else None
+    if record is None or record.status != "failed":
+        return None
+    if isinstance(step, PlaybookStep):
+        for index, child in enumerate(state.children):
+            if isinstance(child.pending, End) and child.pending.status == "failed":
+                found = failed_action(parts[step.playbook], child, parts)
+                if found is not None:
+                    return replace(found, path=f"{child_name(step, index)}/{found.path}")
+    return FailedAction(step.id, step) if isinstance(step, ActionStep) and record.attempts > 0 else None
 
 
 def error_document(error: PackError) -> dict[str, Json]:
@@ -80,7 +115,7 @@ def close(
     if not found:
         return ({**own, "applied": "no"} if status == "incomplete" else own), exit_code
     exit_code = OutcomeUnknown.exit_code if exit_code in _PROMISES else exit_code
-    if error.get("applied") != "no" and at is not None and [change.step for change in found] == [at.id]:
+    if error.get("applied") != "no" and at is not None and [change.step for change in found] == [at.path]:
         return own, exit_code
     help_ = error.get("help") if status == "incomplete" else _help(error, found, at)
     return {
@@ -159,9 +194,9 @@ def _applied_by_run(error: Mapping[str, Json], found: Sequence[Change]) -> Json:
     return own if own in ("unknown", "yes") else certain_change(found)
 
 
-def _help(error: Mapping[str, Json], found: Sequence[Change], at: ActionStep | None) -> str:
+def _help(error: Mapping[str, Json], found: Sequence[Change], at: FailedAction | None) -> str:
     if at is not None:
-        next_ = f"A resumed run continues with step '{at.id}' and repeats no step that is done."
+        next_ = f"A resumed run continues with step '{at.path}' and repeats no step that is done."
     else:
         next_ = "Check these steps before you run the playbook again."
     advice = str(error.get(_ADVICE, error.get("help")) or "")

@@ -6,35 +6,60 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from core import instants
-from core.errors import CheckRefused, InternalError
+from core.errors import CheckRefused, InternalError, ParameterError
 from core.json_values import Json, plain
-from core.quantity import counted
-from playbooks.engine import changes
-from playbooks.engine.state import Doubt, End, PendingRun, PendingSleep, RunState, Status, StepRecord
-from playbooks.language.data_environment import Results
+from playbooks.engine import changes, children
+from playbooks.engine.bundle import Bundle
+from playbooks.engine.calls import handler_of, next_call, seconds_to_repeat, seconds_to_retry
+from playbooks.engine.context import context_of, outputs_of
+from playbooks.engine.state import (
+    Doubt,
+    End,
+    PendingChildren,
+    PendingRun,
+    PendingSignal,
+    PendingSleep,
+    RunState,
+    Status,
+    StepRecord,
+)
 from playbooks.language.errors import ExpressionFailed, RepeatLimitReached, RunIncomplete
 from playbooks.language.expressions import OMIT
-from playbooks.language.format import ActionStep, CheckStep, ErrorHandler, FinishStep, SetStep, Step
-from playbooks.language.program import Field, Program, reads_absent_result
+from playbooks.language.format import (
+    ActionStep,
+    CheckStep,
+    FinishStep,
+    PauseStep,
+    Playbook,
+    PlaybookStep,
+    SetStep,
+    SleepStep,
+    Step,
+)
+from playbooks.language.program import Field, compiled, reads_absent_result
 
 MAX_COMMANDS = 20_000
 
 
 class Walk:
-    """Changes the working copy of a state until it has a next command."""
+    """Changes the working copy of a state until it has a next command. place: the names of the steps above it."""
 
-    def __init__(self, program: Program, state: RunState, now: datetime) -> None:
-        self.program = program
+    def __init__(
+        self, playbook: Playbook, state: RunState, now: datetime, bundle: Bundle, place: tuple[str, ...] = ()
+    ) -> None:
+        self.playbook = playbook
+        self.program = compiled(playbook)
         self.state = state
         self.moment = now
         self.now = instants.format_shortest(now)
+        self.bundle = bundle
+        self.place = place
 
     def settle(self) -> None:
-        """Advance from the state's position to the next action, or to the end."""
-        steps = self.program.playbook.steps
+        """Advance from the state's position to the next command, or to the end."""
         try:
-            while self.state.position < len(steps):
-                if self._enter(steps[self.state.position]):
+            while self.state.position < len(self.playbook.steps):
+                if self._enter(self.playbook.steps[self.state.position]):
                     return
                 self.state.position += 1
             self._end("completed", 0)
@@ -43,64 +68,92 @@ class Walk:
 
     def succeeded(self, result: dict[str, Json]) -> None:
         """Record the result of the pending action."""
-        step, record = self._current()
+        step, record = self._action()
         before = record.result
         record.repeats += 1
         record.result = result
-        if step.repeat is None:
-            self._done(step, record)
-            return
-        scope = {"result": result, "previous": before, "attempt": record.attempts}
         try:
-            if self._at("repeat", "until").condition(self._context(scope)):
-                self._done(step, record)
-            elif record.repeats >= step.repeat.limit:
-                limit = RepeatLimitReached(f"step '{step.id}' ran {counted(record.repeats, 'time')} and is not done")
-                self.failed(changes.error_document(limit), limit.exit_code, retry=False)
+            seconds = seconds_to_repeat(self, step, record, before)
+            if seconds is None:
+                self._done(record, keep=step.keep)
             else:
-                seconds = self._at("repeat", "sleep").seconds(self._context(scope))
-                self._sleep(seconds, "repeat", self._call(step, record))
+                self._sleep(seconds, "repeat", next_call(self, step, record))
+        except RepeatLimitReached as limit:
+            self._fail(changes.error_document(limit), limit.exit_code, retry=False)
         except ExpressionFailed as error:
             self._broken(error)
 
-    def failed(self, error: dict[str, Json], exit_code: int, *, retry: bool = True) -> None:
-        """Record that the pending action failed. The first matching handler decides; without one the run fails."""
-        step, record = self._current()
-        record.error = error
-        if error.get("applied") == "unknown" and record.doubt is None:
-            record.doubt = Doubt(error=error, exit_code=exit_code)
-        try:
-            number, handler = self._handler(step, record, error)
-            if retry and handler is not None and handler.retry is not None:
-                used = record.retries.get(str(number), 0)
-                if used < handler.retry.times:
-                    record.retries[str(number)] = used + 1
-                    scope = {"error": error, "attempt": record.attempts}
-                    seconds = self._at("on_error", number, "retry", "after").seconds(self._context(scope))
-                    self._sleep(seconds, "retry", self._pending_run())
-                    return
-        except ExpressionFailed as broken:
-            self._broken(broken)
-            return
-        error, exit_code = changes.with_doubt(record, error, exit_code)
-        record.error = error
-        record.status = "failed"
-        record.ended = self.now
-        if handler is not None and handler.do == "continue":
-            self.state.position += 1
-            self.settle()
-        else:
-            self._end("failed", exit_code, error=error)
-
-    def slept(self) -> None:
-        """Record that the pending sleep is over."""
-        self._command(self._pending_run())
+    def failed(self, error: dict[str, Json], exit_code: int) -> None:
+        """Record that the pending action failed. A matching handler decides, or the action is repeated by itself."""
+        self._fail(error, exit_code, retry=True)
 
     def bad_result(self, why: str) -> None:
         """Record that the action returned a value that can't be kept."""
-        step, _ = self._current()
+        step, _ = self._action()
         error = InternalError(f"the result of action {step.action} in step '{step.id}' can't be stored: it {why}")
         self.failed(changes.error_document(error), error.exit_code)
+
+    def slept(self) -> None:
+        """Record that the pending sleep or the time of the pending signal is over."""
+        pending = self.state.pending
+        step, record = self._current()
+        if isinstance(pending, PendingSleep) and pending.then is not None:
+            self._command(pending.then)
+        elif isinstance(step, PauseStep):
+            try:
+                message = self.at("otherwise").text(self.context())
+            except ExpressionFailed as error:
+                self._broken(error)
+                return
+            self._refuse(step, record, message)
+        else:
+            self._done(record)
+
+    def signalled(self, value: Json) -> None:
+        """Record a valid signal."""
+        pending = self.state.pending
+        if not isinstance(pending, PendingSignal):
+            raise InternalError("no signal is awaited")
+        values = [*pending.values, value]
+        if len(values) < pending.count:
+            self.state.pending = pending.model_copy(update={"values": values})
+            return
+        _, record = self._current()
+        record.result = {"value": value, "values": values}
+        self._done(record)
+
+    def children_moved(self) -> None:
+        """Begin further runs of the current step's playbook, or go on once they have ended."""
+        step, record = self._current()
+        if not isinstance(step, PlaybookStep):
+            raise InternalError(f"step '{step.id}' runs no playbook")
+        try:
+            children.begin_more(self, step)
+            if any(not isinstance(child.pending, End) for child in self.state.children):
+                self.state.pending = PendingChildren(step_id=step.id)
+                return
+            ended = children.gather(self, step, record)
+        except ParameterError as error:
+            self._stop(record, "failed", changes.error_document(error), error.exit_code)
+        except ExpressionFailed as error:
+            self._broken(error)
+        else:
+            if ended is not None:
+                self._stop(record, ended.status, ended.error or {}, ended.exit_code, message=ended.message)
+            elif record.status == "failed":
+                self.state.position += 1
+                self.settle()
+            else:
+                self._done(record)
+
+    def cancel(self, error: dict[str, Json], exit_code: int, message: str) -> None:
+        """End the run, and the runs of its sub-playbooks, before the next command."""
+        step, record = self._current()
+        for index, child in enumerate(self.state.children):
+            if isinstance(step, PlaybookStep) and not isinstance(child.pending, End):
+                self.child_walk(step, index, child).cancel(error, exit_code, message)
+        self._close(record, "failed", reason=message)
+        self._end("cancelled", exit_code, error=error, message=message)
 
     def _enter(self, step: Step) -> bool:
         """Begin a step. Returns True if the run has a next command."""
@@ -108,65 +161,114 @@ class Walk:
         # Keep the doubt of an earlier attempt, which may have changed something.
         doubt = earlier.doubt if earlier is not None else None
         record = self.state.steps[step.id] = StepRecord(status="running", started=self.now, doubt=doubt)
-        if not self._at("when").condition(self._context()):
+        if not self.at("when").condition(self.context()):
             self._close(record, "skipped", reason="its condition `when` is false")
             return False
         match step:
             case ActionStep():
-                self._command(self._call(step, record))
-                return True
+                self._command(next_call(self, step, record))
             case SetStep():
-                record.result = self._at("set").value(self._context({"omit": OMIT}))
+                record.result = self.at("set").value(self.context({"omit": OMIT}))
                 self._close(record, "succeeded")
+                return False
             case CheckStep():
-                return self._check(step, record)
+                if self.at("check").condition(self.context()):
+                    self._close(record, "succeeded")
+                    return False
+                self._refuse(step, record, self.at("otherwise").text(self.context()))
             case FinishStep():
-                ends = self._at("finish").condition(self._context())
-                message = self._at("message").text(self._context()) if ends else None
+                ends = self.at("finish").condition(self.context())
+                message = self.at("message").text(self.context()) if ends else None
                 self._close(record, "succeeded", reason=message)
                 if ends:
                     self._end("completed", 0, message=message, early=True)
                 return ends
-        return False
-
-    def _check(self, step: CheckStep, record: StepRecord) -> bool:
-        if self._at("check").condition(self._context()):
-            self._close(record, "succeeded")
-            return False
-        message = self._at("otherwise").text(self._context())
-        self._close(record, "failed", reason=message)
-        error = RunIncomplete(message) if step.outcome == "incomplete" else CheckRefused(message)
-        self._end(step.outcome, error.exit_code, error=changes.error_document(error), message=message)
+            case SleepStep():
+                seconds = self.at("sleep").seconds(self.context())
+                if seconds == 0:
+                    self._close(record, "succeeded")
+                    return False
+                self._sleep(seconds, "sleep", None)
+            case PauseStep():
+                self._pause(step)
+            case PlaybookStep():
+                self.state.items = self.at("for_each").items(self.context()) if step.for_each is not None else [None]
+                self.state.children = []
+                self.children_moved()
+                return True
         return True
 
-    def _call(self, step: ActionStep, record: StepRecord) -> PendingRun:
-        scope = {"previous": record.result, "omit": OMIT}
-        params = self._at("with").value(self._context(scope))
-        return PendingRun(step_id=step.id, action=step.action, params=params)
+    def _pause(self, step: PauseStep) -> None:
+        seconds = self.at("within").pause_seconds(self.context())
+        self._command(
+            PendingSignal(
+                step_id=step.id,
+                name=step.pause,
+                until=self._after(seconds),
+                seconds=seconds,
+                count=self.at("count").count(self.context()),
+                about=self.at("about").value(self.context({"omit": OMIT})),
+            )
+        )
 
-    def _sleep(self, seconds: float, why: Literal["repeat", "retry"], then: PendingRun) -> None:
-        if seconds == 0:
+    def child_walk(self, step: PlaybookStep, index: int, child: RunState) -> Walk:
+        """Return the walk of a run of the current step's playbook."""
+        place = (*self.place, changes.child_name(step, index))
+        return Walk(self.bundle.parts[step.playbook], child, self.moment, self.bundle, place)
+
+    def _refuse(self, step: CheckStep | PauseStep, record: StepRecord, message: str) -> None:
+        error = RunIncomplete(message) if step.outcome == "incomplete" else CheckRefused(message)
+        self._close(record, "failed", reason=message)
+        self._end(step.outcome, error.exit_code, error=changes.error_document(error), message=message)
+
+    def _fail(self, error: dict[str, Json], exit_code: int, *, retry: bool) -> None:
+        step, record = self._action()
+        record.error = error
+        if error.get("applied") == "unknown" and record.doubt is None:
+            record.doubt = Doubt(error=error, exit_code=exit_code)
+        try:
+            number, handler = handler_of(self, step, error, record.attempts)
+            seconds = seconds_to_retry(self, self._pending_run(), record, error, number, handler) if retry else None
+        except ExpressionFailed as broken:
+            self._broken(broken)
+            return
+        if seconds is not None:
+            self._sleep(seconds, "retry", self._pending_run())
+            return
+        error, exit_code = changes.with_doubt(record, error, exit_code)
+        record.error = error
+        if handler is not None and handler.do == "continue":
+            self._close(record, "failed")
+            self.state.position += 1
+            self.settle()
+        else:
+            self._stop(record, "failed", error, exit_code)
+
+    def _sleep(self, seconds: float, why: Literal["repeat", "retry", "sleep"], then: PendingRun | None) -> None:
+        if seconds == 0 and then is not None:
             self._command(then)
             return
-        until = instants.format_shortest(self.moment + timedelta(seconds=seconds))
-        self._command(PendingSleep(step_id=then.step_id, seconds=float(seconds), until=until, why=why, then=then))
+        step_id = self.playbook.steps[self.state.position].id
+        until = self._after(seconds)
+        self._command(PendingSleep(step_id=step_id, seconds=float(seconds), until=until, why=why, then=then))
 
-    def _command(self, command: PendingRun | PendingSleep) -> None:
+    def _after(self, seconds: float) -> str:
+        return instants.format_shortest(self.moment + timedelta(seconds=seconds))
+
+    def _command(self, command: PendingRun | PendingSleep | PendingSignal) -> None:
         if self.state.commands >= MAX_COMMANDS:
             limit = RepeatLimitReached(f"the run made {MAX_COMMANDS:,} commands and is not done")
-            record = self.state.steps[self.program.playbook.steps[self.state.position].id]
-            record.error = changes.error_document(limit)
-            self._close(record, "failed")
-            self._end("failed", limit.exit_code, error=record.error)
+            _, record = self._current()
+            self._stop(record, "failed", changes.error_document(limit), limit.exit_code)
             return
         self.state.commands += 1
         self.state.pending = command
         if isinstance(command, PendingRun):
             self.state.steps[command.step_id].attempts += 1
 
-    def _done(self, step: ActionStep, record: StepRecord) -> None:
-        if step.keep is not None and record.result is not None:
-            record.result = {key: record.result[key] for key in step.keep if key in record.result}
+    def _done(self, record: StepRecord, *, keep: list[str] | None = None) -> None:
+        if keep is not None and record.result is not None:
+            record.result = {key: record.result[key] for key in keep if key in record.result}
         record.error = None
         self._close(record, "succeeded")
         self.state.position += 1
@@ -179,17 +281,25 @@ class Walk:
         record.reason = reason
         record.ended = self.now
 
+    def _stop(
+        self, record: StepRecord, status: Status, error: dict[str, Json], exit_code: int, *, message: str | None = None
+    ) -> None:
+        """Close the current step as failed and end the run."""
+        record.error = error
+        self._close(record, "failed", reason=message)
+        self._end(status, exit_code, error=error, message=message)
+
     def _broken(self, error: ExpressionFailed) -> None:
         """End the run as failed, because an expression can't be evaluated. `on_error` does not apply."""
-        ran = [step.id for step in self._actions_run()]
+        ran = [id_ for id_, record in self.state.steps.items() if record.attempts > 0]
         earlier = f"Earlier steps: {', '.join(ran)}." if ran else "No action ran before it."
         located = type(error)(f"{error.message} {earlier}", help=error.help, problems=error.problems)
         document = changes.error_document(located)
-        if self.state.position < len(self.program.playbook.steps):
-            record = self.state.steps[self.program.playbook.steps[self.state.position].id]
-            record.error = document
-            self._close(record, "failed")
-        self._end("failed", error.exit_code, error=document)
+        if self.state.position < len(self.playbook.steps):
+            _, record = self._current()
+            self._stop(record, "failed", document, error.exit_code)
+        else:
+            self._end("failed", error.exit_code, error=document)
 
     def _end(
         self,
@@ -201,88 +311,36 @@ class Walk:
         early: bool = False,
     ) -> None:
         """End the run. In an early end, outputs that read steps without a result are null."""
-        outputs: dict[str, Json] = {}
-        for name in self.program.playbook.outputs:
-            try:
-                outputs[name] = self.program.fields[f"/outputs/{name}"].value(self._context())
-            except ExpressionFailed as broken:
-                outputs[name] = None
-                if error is None and not (early and reads_absent_result(broken)):
-                    status, exit_code, error = "failed", broken.exit_code, changes.error_document(broken)
-        if error is not None:
-            error, exit_code = changes.close(self.program.playbook, self.state, status, error, exit_code)
+        outputs, broken = outputs_of(self.program, self.state, self.now, self.bundle.parts)
+        if error is None and broken is not None and not (early and reads_absent_result(broken)):
+            status, exit_code, error = "failed", broken.exit_code, changes.error_document(broken)
+        if error is not None and not self.place:
+            error, exit_code = changes.close(self.playbook, self.state, status, error, exit_code)
         self.state.pending = End(
             status=status, exit_code=exit_code, outputs=outputs, error=plain(error), message=message
         )
 
-    def _handler(self, step: ActionStep, record: StepRecord, error: dict[str, Json]) -> tuple[int, ErrorHandler | None]:
-        context = self._context({"error": error, "attempt": record.attempts})
-        for number, handler in enumerate(step.on_error):
-            fits = "*" in handler.types or error.get("type") in handler.types
-            if fits and self._at("on_error", number, "when").condition(context):
-                return number, handler
-        return -1, None
+    def context(self, scope: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the variables of the current step's expressions."""
+        return {**context_of(self.playbook, self.state, self.now), **(scope or {})}
 
-    def _context(self, scope: dict[str, Any] | None = None) -> dict[str, Any]:
-        results: dict[str, Json] = {}
-        errors: dict[str, Json] = {}
-        reasons: dict[str, str] = {}
-        for step in self.program.playbook.steps:
-            record = self.state.steps.get(step.id)
-            if record is not None and record.status == "succeeded" and record.result is not None:
-                results[step.id] = record.result
-            else:
-                reasons[step.id] = _why_no_result(record)
-            if record is not None and record.status == "failed" and record.error is not None:
-                errors[step.id] = record.error
-        run = {
-            "id": self.state.run_id,
-            "directory": self.state.directory,
-            "playbook": self.state.playbook.id,
-            "started_at": self.state.started_at,
-            "now": self.now,
-        }
-        return {
-            "inputs": self.state.inputs,
-            "steps": Results(results, reasons),
-            "errors": errors,
-            "run": run,
-            **(scope or {}),
-        }
+    def at(self, *parts: object) -> Field:
+        """Return a field of the current step."""
+        return self.program.at(self.state.position, *parts)
 
-    def _actions_run(self) -> list[ActionStep]:
-        records = self.state.steps
-        return [
-            step
-            for step in self.program.playbook.steps
-            if isinstance(step, ActionStep) and step.id in records and records[step.id].attempts > 0
-        ]
+    def _current(self) -> tuple[Step, StepRecord]:
+        step = self.playbook.steps[self.state.position]
+        return step, self.state.steps[step.id]
 
-    def _current(self) -> tuple[ActionStep, StepRecord]:
-        step = self.program.playbook.steps[self.state.position]
+    def _action(self) -> tuple[ActionStep, StepRecord]:
+        step, record = self._current()
         if not isinstance(step, ActionStep):
             raise InternalError(f"step '{step.id}' runs no action")
-        return step, self.state.steps[step.id]
+        return step, record
 
     def _pending_run(self) -> PendingRun:
         pending = self.state.pending
-        if isinstance(pending, PendingSleep):
-            return pending.then
-        if isinstance(pending, PendingRun):
-            return pending
-        raise InternalError("no action is pending")
-
-    def _at(self, *parts: object) -> Field:
-        return self.program.at(self.state.position, *parts)
-
-
-def _why_no_result(record: StepRecord | None) -> str:
-    if record is None:
-        return "it was not reached"
-    if record.status == "skipped":
-        return "it was skipped, because its condition `when` is false"
-    if record.status == "failed":
-        return "it failed"
-    if record.status == "running":
-        return "it is not done yet"
-    return "only action and set steps have results"
+        found = pending.then if isinstance(pending, PendingSleep) else pending
+        if not isinstance(found, PendingRun):
+            raise InternalError("no action is pending")
+        return found

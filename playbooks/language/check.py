@@ -22,7 +22,7 @@ from playbooks.language.expressions import Template
 from playbooks.language.format import ActionStep, CheckStep, Playbook, SetStep, Step
 from playbooks.language.inputs import input_problems
 from playbooks.language.loading import load
-from playbooks.language.program import RUN_KEYS, Program, compiled
+from playbooks.language.program import RUN_KEYS, Program, compiled, problems_of
 from playbooks.language.shape import Schema, Unknown, mismatches, missing_of
 
 
@@ -53,7 +53,7 @@ def check(
     them the check warns of a check step that refuses only after a change.
     """
     program = compiled(playbook)
-    found = [Finding("error", p["pointer"], p["message"]) for p in program.problems]
+    found = [Finding("error", p["pointer"], p["message"]) for p in problems_of(playbook)]
     found += _inputs(playbook, program)
     for number, step in enumerate(playbook.steps):
         if isinstance(step, ActionStep):

@@ -46,6 +46,12 @@ class StateRefused(PackError):
     )
 
 
+class RunCancelled(GuardrailRefusal):
+    """A person or the driver has cancelled the run."""
+
+    default_help = "Nothing was changed. To start again, run the playbook again."
+
+
 class JournalRefused(StateRefused):
     """The journal is missing, damaged, edited or already exists, or another user can change its directory."""
 

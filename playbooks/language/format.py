@@ -20,6 +20,8 @@ SCHEMA_PATH = Path(__file__).parents[1] / "playbook.schema.json"
 MAX_STEPS = 100
 MAX_REPEATS = 5000
 MAX_SLEEP_SECONDS = 86_400
+MAX_PAUSE_SECONDS = 2_592_000
+MAX_AT_MOST = 50
 
 TypeName = Literal["string", "integer", "number", "boolean", "object", "array", "null"]
 Id = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
@@ -79,13 +81,16 @@ class Retry(_Part):
 
 
 class ErrorHandler(_Part):
-    """Handles an error of the action. The first handler that matches is used."""
+    """Handles an error of the step. The first handler that matches is used.
+
+    Errors that are safe to repeat need no handler: the engine repeats the action by itself.
+    """
 
     type: str | list[str] = Field(description='The `type` of the error, a list of them, or "*" for any.')
     when: Condition = Field(True, description="A condition for using the handler. It may read `error`.")
     retry: Retry | None = Field(None, description="Retries before `do`.")
     do: Literal["stop", "continue"] = Field(
-        "stop", description="Then stop the run as failed, or continue with the next step without a result."
+        "stop", description="Then stop the run, or continue with the next step without a result."
     )
 
     @property
@@ -95,7 +100,10 @@ class ErrorHandler(_Part):
 
 
 class Repeat(_Part):
-    """Repeats the action until a condition on its result is true."""
+    """Repeats the action until a condition on its result is true.
+
+    An action that answers `done: false` with `resume` needs no repetition here: the engine continues it by itself.
+    """
 
     until: Condition = Field(
         description="The condition that ends the repetition. It may read `result`, `previous` and `attempt`."
@@ -105,7 +113,11 @@ class Repeat(_Part):
 
 
 class _Step(_Part):
-    id: Id = Field(description="The name of the step, unique in the playbook: `steps.<id>` is its result.")
+    id: Id = Field(
+        "",
+        description="The name of the step, unique in the playbook: `steps.<id>` is its result. "
+        "By default its kind and number, such as check-3.",
+    )
     title: str = Field("", description="What the step does, shown to people.")
     when: Condition = Field(True, description="A condition. If it is false, the step is skipped.")
 
@@ -151,7 +163,57 @@ class SetStep(_Step):
     set_: dict[Name, Json] = Field(alias="set", min_length=1, description="Names and values, or expressions.")
 
 
-STEP_KINDS: dict[str, type[_Step]] = {"action": ActionStep, "check": CheckStep, "finish": FinishStep, "set": SetStep}
+class SleepStep(_Step):
+    """Waits for a time."""
+
+    sleep: Seconds = Field(description="The number of seconds, or an expression.")
+
+
+class PauseStep(_Step):
+    """Waits for a signal from outside, such as an approval. The result is `value` (the last) and `values` (all)."""
+
+    pause: Name = Field(description="The signal's name.")
+    accepts: ValueSpec | None = Field(None, description="The rules for the signal's value. By default any JSON value.")
+    count: int | str = Field(1, description="The number of signals to wait for, or an expression.")
+    about: dict[Name, Json] = Field(
+        default_factory=dict,
+        description="What the person who answers has to see, such as the plan to approve. Texts may have expressions.",
+    )
+    within: Seconds = Field(86_400, description="The number of seconds to wait, or an expression.")
+    otherwise: str = Field(min_length=1, description="The message if the time ends. It may contain expressions.")
+    outcome: Literal["refused", "incomplete"] = Field(
+        "refused", description="How the run ends if the time ends: as in a check step."
+    )
+
+
+class PlaybookStep(_Step):
+    """Runs another playbook. The result is its outputs; with for_each it is `runs`, a list with one entry per item."""
+
+    playbook: Id = Field(description="The ID of the other playbook.")
+    with_: dict[str, Json] = Field(
+        default_factory=dict,
+        alias="with",
+        description="Its inputs. Texts may contain expressions, which may read `item` and `index` with for_each.",
+    )
+    for_each: list[Json] | str | None = Field(
+        None, description="Runs the playbook once for each item: a list, or an expression that gives one."
+    )
+    at_most: int = Field(1, ge=1, le=MAX_AT_MOST, description="How many of these runs may be active at a time.")
+    on_error: list[ErrorHandler] = Field(
+        default_factory=list,
+        description="Handlers for the error of a run that did not complete. By default this run ends the same way.",
+    )
+
+
+STEP_KINDS: dict[str, type[_Step]] = {
+    "action": ActionStep,
+    "check": CheckStep,
+    "finish": FinishStep,
+    "set": SetStep,
+    "sleep": SleepStep,
+    "pause": PauseStep,
+    "playbook": PlaybookStep,
+}
 
 
 def _kind(step: Any) -> str | None:
@@ -165,7 +227,10 @@ Step = Annotated[
     Annotated[ActionStep, Tag("action step")]
     | Annotated[CheckStep, Tag("check step")]
     | Annotated[FinishStep, Tag("finish step")]
-    | Annotated[SetStep, Tag("set step")],
+    | Annotated[SetStep, Tag("set step")]
+    | Annotated[SleepStep, Tag("sleep step")]
+    | Annotated[PauseStep, Tag("pause step")]
+    | Annotated[PlaybookStep, Tag("playbook step")],
     Discriminator(_kind),
 ]
 
@@ -177,11 +242,22 @@ class Playbook(_Part):
     id: Id = Field(description="The playbook's name, unique in the pack.")
     title: str = Field(min_length=1, description="What the playbook does, in one line.")
     description: str = Field("", description="When to use the playbook, what it changes, and which files it writes.")
+    key: str | None = Field(
+        None,
+        min_length=1,
+        description="What the run is for, such as an alert's ID: an expression that reads inputs. A second start with "
+        "the same key follows the first run.",
+    )
     inputs: dict[Name, InputSpec] = Field(default_factory=dict, description="The inputs, by name.")
     steps: list[Step] = Field(min_length=1, max_length=MAX_STEPS, description="The steps, in order.")
-    outputs: dict[Name, Json] = Field(
+    outputs: dict[Name, Json] | str = Field(
         default_factory=dict,
-        description="The outputs of a run, by name. An output is null if the run ended before it was known.",
+        description="The outputs of a run, by name, or one expression that gives them all. An output is null if the "
+        "run ended before it was known.",
+    )
+    parts: dict[Id, Playbook] = Field(
+        default_factory=dict,
+        description="The playbooks that its steps run, by ID. Loading a playbook from its file adds them.",
     )
 
     _lines: dict[str, int] = PrivateAttr(default_factory=dict)

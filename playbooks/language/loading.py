@@ -43,7 +43,7 @@ def from_document(document: Json, *, lines: dict[str, int] | None = None) -> Pla
     """Load a playbook from plain JSON data. Raises: PlaybookInvalid with every problem of the structure."""
     lines = lines or {}
     try:
-        playbook = Playbook.model_validate(plain(document))
+        playbook = Playbook.model_validate(_with_ids(plain(document)))
     except NotPlainJson as error:
         problems = [Problem(pointer=error.pointer, message=error.message)]
     except ValidationError as error:
@@ -55,6 +55,20 @@ def from_document(document: Json, *, lines: dict[str, int] | None = None) -> Pla
         raise PlaybookInvalid(problems=located)
     playbook._lines.update(lines)
     return playbook
+
+
+def _with_ids(document: Json) -> Json:
+    """Return the document with an ID for each step that has none: its kind and number."""
+    if not isinstance(document, dict) or not isinstance(document.get("steps"), list):
+        return document
+    steps = []
+    for number, step in enumerate(document["steps"], 1):
+        kind = next((key for key in STEP_KINDS if key in step), None) if isinstance(step, dict) else None
+        steps.append({"id": f"{kind}-{number}", **step} if kind is not None and "id" not in step else step)
+    parts = document.get("parts")
+    if isinstance(parts, dict):
+        document = {**document, "parts": {name: _with_ids(part) for name, part in parts.items()}}
+    return {**document, "steps": steps}
 
 
 def _contradictions(playbook: Playbook) -> list[Problem]:
@@ -107,7 +121,7 @@ def _explained(document: Json, error: dict[str, Any]) -> Problem:
     elif kind == "missing":
         message = f"the key {shown(key)} is missing"
     elif kind == "union_tag_not_found":
-        message = "a step must have exactly one of the keys action, check, finish and set"
+        message = f"a step must have exactly one of the keys {', '.join(STEP_KINDS)}"
     elif kind == "model_type":
         message = "must be a map of keys and values"
     elif kind == "string_pattern_mismatch":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal, TypeAlias
@@ -18,15 +18,61 @@ from playbooks.language.expressions import (
     compile_template,
     has_expression,
 )
-from playbooks.language.format import MAX_SLEEP_SECONDS, ActionStep, CheckStep, FinishStep, Playbook, SetStep, Step
+from playbooks.language.format import (
+    MAX_PAUSE_SECONDS,
+    MAX_SLEEP_SECONDS,
+    ActionStep,
+    CheckStep,
+    FinishStep,
+    PauseStep,
+    Playbook,
+    PlaybookStep,
+    SetStep,
+    SleepStep,
+    Step,
+)
 
 BASE_NAMES = frozenset({"inputs", "steps", "errors", "run"})
 
-RUN_KEYS = ("id", "directory", "playbook", "started_at", "now")
-"""The keys of `run`: the run's ID, the folder for its files, the playbook's ID, the start of the run, and the current
-time (both RFC 3339)."""
+RUN_KEYS = ("id", "key", "directory", "playbook", "started_at", "now")
+"""The keys of `run`: the run's ID, its key or null, the folder for its files, the playbook's ID, the start of the run,
+and the current time (both RFC 3339)."""
 
-Kind = Literal["any", "condition", "seconds"]
+Kind = Literal["any", "condition", "seconds", "pause", "list", "count"]
+
+MAX_ITEMS = 1000
+MAX_SIGNALS = 10
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+# The noun for an error, and for literals the test and its description.
+_KINDS: dict[Kind, tuple[str, Callable[[Any], bool], str]] = {
+    "any": ("value", lambda _: True, ""),
+    "condition": ("condition", lambda v: isinstance(v, bool), "true or false"),
+    "seconds": (
+        "number of seconds",
+        lambda v: _is_number(v) and 0 <= v <= MAX_SLEEP_SECONDS,
+        f"a number of seconds from 0 to {MAX_SLEEP_SECONDS}",
+    ),
+    "pause": (
+        "number of seconds",
+        lambda v: _is_number(v) and 0 < v <= MAX_PAUSE_SECONDS,
+        f"a number of seconds over 0, and at most {MAX_PAUSE_SECONDS}",
+    ),
+    "list": (
+        "list",
+        lambda v: isinstance(v, list) and len(v) <= MAX_ITEMS,
+        f"a list of at most {MAX_ITEMS} items",
+    ),
+    "count": (
+        "number of signals",
+        lambda v: isinstance(v, int) and not isinstance(v, bool) and 1 <= v <= MAX_SIGNALS,
+        f"a whole number from 1 to {MAX_SIGNALS}",
+    ),
+}
 
 Tree: TypeAlias = Any
 """Plain JSON, with a Template in place of each text that has an expression."""
@@ -50,18 +96,29 @@ class Field:
 
     def condition(self, context: Mapping[str, Any]) -> bool:
         """Return the value, which must be true or false. Raises: ExpressionFailed."""
-        found = self.value(context)
-        if not isinstance(found, bool):
-            raise self.failed(self.pointer, f"must be true or false, and is {shown(found)}")
-        return found
+        return bool(self._of_kind("condition", context))
 
     def seconds(self, context: Mapping[str, Any]) -> float:
         """Return the value, which must be 0 to MAX_SLEEP_SECONDS. Raises: ExpressionFailed."""
+        return float(self._of_kind("seconds", context))
+
+    def pause_seconds(self, context: Mapping[str, Any]) -> float:
+        """Return the value, which must be over 0 and at most MAX_PAUSE_SECONDS. Raises: ExpressionFailed."""
+        return float(self._of_kind("pause", context))
+
+    def items(self, context: Mapping[str, Any]) -> list[Json]:
+        """Return the value, which must be a list of at most MAX_ITEMS. Raises: ExpressionFailed."""
+        return list(self._of_kind("list", context))
+
+    def count(self, context: Mapping[str, Any]) -> int:
+        """Return the value, which must be 1 to MAX_SIGNALS. Raises: ExpressionFailed."""
+        return int(self._of_kind("count", context))
+
+    def _of_kind(self, kind: Kind, context: Mapping[str, Any]) -> Any:
         found = self.value(context)
-        if isinstance(found, bool) or not isinstance(found, int | float) or not 0 <= found <= MAX_SLEEP_SECONDS:
-            raise self.failed(
-                self.pointer, f"must be a number of seconds from 0 to {MAX_SLEEP_SECONDS}, and is {shown(found)}"
-            )
+        _, holds, expected = _KINDS[kind]
+        if not holds(found):
+            raise self.failed(self.pointer, f"must be {expected}, and is {shown(found)}")
         return found
 
     def text(self, context: Mapping[str, Any]) -> str:
@@ -129,16 +186,16 @@ class Program:
         self.fields[pointer] = Field(self.playbook.id, step_id, pointer, tree)
         if kind == "any" or len(self.problems) > before:
             return
-        message = None
+        noun, holds, expected = _KINDS[kind]
         if isinstance(tree, Template):
             if not tree.native:
-                message = f"a {kind} must be exactly one {{{{ expression }}}}, with nothing before or after it"
-        elif kind == "condition" and not isinstance(tree, bool):
-            message = f"{shown(value)} is text; a condition must be true, false or one expression in {{{{ … }}}}"
-        elif kind == "seconds" and (isinstance(tree, str) or not 0 <= tree <= MAX_SLEEP_SECONDS):
-            message = f"{shown(value)} is not a number of seconds from 0 to {MAX_SLEEP_SECONDS} or an expression"
-        if message is not None:
-            self.problems.append(Problem(pointer=pointer, message=message.replace("a seconds", "a number of seconds")))
+                message = f"a {noun} must be exactly one {{{{ expression }}}}, with nothing before or after it"
+                self.problems.append(Problem(pointer=pointer, message=message))
+        elif kind == "list" and isinstance(tree, list) and len(tree) <= MAX_ITEMS:
+            pass  # the items may have expressions
+        elif not holds(tree):
+            message = f"must be {expected}, or one expression in {{{{ … }}}}, and is {shown(value)}"
+            self.problems.append(Problem(pointer=pointer, message=message))
 
     def _tree(self, value: Json, pointer: str, names: frozenset[str]) -> Tree:
         if isinstance(value, dict):
@@ -163,16 +220,45 @@ class Program:
 def compiled(playbook: Playbook) -> Program:
     """Return the playbook's program. The same content gives the same object."""
     program = Program(playbook)
+    if playbook.key is not None:
+        program.add(None, "/key", playbook.key, frozenset({"inputs"}))
     for index, step in enumerate(playbook.steps):
         _add_step(program, step, below("/steps", index))
-    for name, value in playbook.outputs.items():
-        program.add(None, below("/outputs", name), value, BASE_NAMES)
+    if isinstance(playbook.outputs, str):
+        program.add(None, "/outputs", playbook.outputs, BASE_NAMES)
+    else:
+        for name, value in playbook.outputs.items():
+            program.add(None, below("/outputs", name), value, BASE_NAMES)
     return program
+
+
+def problems_of(playbook: Playbook) -> list[Problem]:
+    """Return the problems of all expressions, also of the parts, and each playbook that is not in the parts."""
+    problems = [*compiled(playbook).problems, *_absent_parts(playbook, playbook.parts)]
+    for name, part in playbook.parts.items():
+        found = [*compiled(part).problems, *_absent_parts(part, playbook.parts)]
+        at = below("/parts", name)
+        problems += [Problem(pointer=at + problem["pointer"], message=problem["message"]) for problem in found]
+    return problems
+
+
+def _absent_parts(playbook: Playbook, parts: Mapping[str, Playbook]) -> Iterator[Problem]:
+    for index, step in enumerate(playbook.steps):
+        if isinstance(step, PlaybookStep) and step.playbook not in parts:
+            message = f"the playbook {shown(step.playbook)} is not in `parts`"
+            yield Problem(pointer=below("/steps", index, "playbook"), message=message)
 
 
 def _add_step(program: Program, step: Step, pointer: str) -> None:
     def add(*parts: object, value: Json, names: frozenset[str] = frozenset(), kind: Kind = "any") -> None:
         program.add(step.id, below(pointer, *parts), value, BASE_NAMES | names, kind)
+
+    def add_handlers(step: ActionStep | PlaybookStep) -> None:
+        names = frozenset({"error", "attempt"})
+        for number, handler in enumerate(step.on_error):
+            add("on_error", number, "when", value=handler.when, names=names, kind="condition")
+            if handler.retry is not None:
+                add("on_error", number, "retry", "after", value=handler.retry.after, names=names, kind="seconds")
 
     add("when", value=step.when, kind="condition")
     match step:
@@ -182,11 +268,7 @@ def _add_step(program: Program, step: Step, pointer: str) -> None:
                 names = frozenset({"result", "previous", "attempt"})
                 add("repeat", "until", value=step.repeat.until, names=names, kind="condition")
                 add("repeat", "sleep", value=step.repeat.sleep, names=names, kind="seconds")
-            for number, handler in enumerate(step.on_error):
-                names = frozenset({"error", "attempt"})
-                add("on_error", number, "when", value=handler.when, names=names, kind="condition")
-                if handler.retry is not None:
-                    add("on_error", number, "retry", "after", value=handler.retry.after, names=names, kind="seconds")
+            add_handlers(step)
         case CheckStep():
             add("check", value=step.check, kind="condition")
             add("otherwise", value=step.otherwise)
@@ -195,6 +277,19 @@ def _add_step(program: Program, step: Step, pointer: str) -> None:
             add("message", value=step.message)
         case SetStep():
             add("set", value=step.set_, names=frozenset({"omit"}))
+        case SleepStep():
+            add("sleep", value=step.sleep, kind="seconds")
+        case PauseStep():
+            add("count", value=step.count, kind="count")
+            add("about", value=step.about, names=frozenset({"omit"}))
+            add("within", value=step.within, kind="pause")
+            add("otherwise", value=step.otherwise)
+        case PlaybookStep():
+            names = frozenset({"omit"}) | (frozenset() if step.for_each is None else frozenset({"item", "index"}))
+            add("with", value=step.with_, names=names)
+            if step.for_each is not None:
+                add("for_each", value=step.for_each, kind="list")
+            add_handlers(step)
 
 
 def _templates(tree: Tree, pointer: str) -> Iterator[tuple[str, Template]]:

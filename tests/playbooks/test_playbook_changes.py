@@ -18,16 +18,17 @@ from core.errors import (
     RateLimited,
 )
 from playbooks.drivers.local import Outcome, resume, run
+from playbooks.engine.state import ActionTraits
 from playbooks.language.format import Playbook
 from playbooks.language.loading import load
 from tests.playbooks.conftest import KEY
 
-EFFECTS = {
-    "search-messages": "read",
-    "create-move-job": "irreversible",
-    "wait-for-job": "read",
-    "export-job-messages": "read",
-    "tidy": "write",
+TRAITS = {
+    "search-messages": ActionTraits(effect="read"),
+    "create-move-job": ActionTraits(effect="irreversible"),
+    "wait-for-job": ActionTraits(effect="read"),
+    "export-job-messages": ActionTraits(effect="read"),
+    "tidy": ActionTraits(effect="write"),
 }
 Build = Callable[..., Any]
 
@@ -43,7 +44,7 @@ def run_purge(purge: Playbook, alert: dict[str, Any], clock: Any, tmp_path: Path
             key=KEY,
             run_id="run-1",
             directory=tmp_path / "run",
-            effects=EFFECTS,
+            traits=TRAITS,
         )
 
     return run_it
@@ -139,7 +140,7 @@ def wait_of(*, changed: bool | None, **more: Any) -> dict[str, Any]:
 @pytest.fixture
 def may_cancel(monkeypatch: pytest.MonkeyPatch) -> None:
     """Count a wait as a write, like a wait with a discovery limit."""
-    monkeypatch.setitem(EFFECTS, "wait-for-job", "write")
+    monkeypatch.setitem(TRAITS, "wait-for-job", ActionTraits(effect="write"))
 
 
 @pytest.mark.usefixtures("may_cancel")

@@ -154,7 +154,7 @@ def test_good_parameters_have_no_finding(params: str) -> None:
             (
                 "error",
                 "/steps/0/check",
-                "'steps.y.z' is text; a condition must be true, false or one expression in {{ … }}",
+                "must be true or false, or one expression in {{ … }}, and is 'steps.y.z'",
             ),
         ),
         (
@@ -167,11 +167,19 @@ def test_good_parameters_have_no_finding(params: str) -> None:
         ),
         (
             "[{id: x, action: get-job, repeat: {until: true, sleep: soon, limit: 1}}]",
-            ("error", "/steps/0/repeat/sleep", "'soon' is not a number of seconds from 0 to 86400 or an expression"),
+            (
+                "error",
+                "/steps/0/repeat/sleep",
+                "must be a number of seconds from 0 to 86400, or one expression in {{ … }}, and is 'soon'",
+            ),
         ),
         (
             "[{id: x, action: get-job, repeat: {until: true, sleep: -1, limit: 1}}]",
-            ("error", "/steps/0/repeat/sleep", "-1 is not a number of seconds from 0 to 86400 or an expression"),
+            (
+                "error",
+                "/steps/0/repeat/sleep",
+                "must be a number of seconds from 0 to 86400, or one expression in {{ … }}, and is -1",
+            ),
         ),
         (
             "[{id: x, action: get-job, repeat: {until: true, sleep: '1{{ 2 }}', limit: 1}}]",

@@ -15,18 +15,18 @@ from hypothesis import strategies as st
 from core.errors import PackError, ParameterError, RateLimited
 from core.surrogates import replace_surrogates_in
 from playbooks.engine import walk
-from playbooks.engine.engine import (
+from playbooks.engine.commands import (
     ActionFailed,
     ActionSucceeded,
+    Command,
     Event,
     Finished,
     RunAction,
     Sleep,
     Slept,
-    advance,
-    begin,
-    next_command,
 )
+from playbooks.engine.engine import advance, begin, next_commands
+from playbooks.engine.state import RunState, open_state
 from playbooks.language.errors import PlaybookInvalid, StateRefused
 from playbooks.language.format import Playbook
 from playbooks.language.loading import load
@@ -40,14 +40,20 @@ def one_step(step: str, **more: str) -> Playbook:
     return load(f"playbook: 1\nid: one\ntitle: One step\nsteps: [{step}]\n{extra}")
 
 
+def next_command(playbook: Playbook, state: RunState) -> Command:
+    """Return the only next command."""
+    (command,) = next_commands(playbook, state).values()
+    return command
+
+
 def drive(
-    playbook: Playbook, state: dict[str, Any], answer: Callable[[str, dict[str, Any]], Any]
+    playbook: Playbook, state: RunState, answer: Callable[[str, dict[str, Any]], Any]
 ) -> tuple[Finished, list[dict[str, Any]]]:
     """Drive a run to its end through JSON and check at every command that the engine is pure."""
-    states = [state]
+    states = [state.document()]
     for seconds in range(10_000):
-        original = copy.deepcopy(state)
-        state = json.loads(json.dumps(state, allow_nan=False))
+        original = state
+        state = open_state(playbook, json.loads(json.dumps(state.document(), allow_nan=False)))
         assert state == original
         command = next_command(playbook, state)
         assert next_command(playbook, state) == command
@@ -61,14 +67,13 @@ def drive(
                 event = ActionSucceeded(answer(command.action, command.params))
             except PackError as error:
                 event = ActionFailed.of(error)
-            command.params.clear()
-            assert next_command(playbook, state) == RunAction(command.step_id, command.action, params)
+            assert next_command(playbook, state) == RunAction(command.step_id, command.action, params, "/d")
         moment = NOW + timedelta(seconds=seconds)
         after = advance(playbook, state, event, now=moment)
         assert advance(playbook, state, event, now=moment) == after
         assert state == original
         state = after
-        states.append(state)
+        states.append(state.document())
     raise AssertionError("the run does not end")
 
 
@@ -181,7 +186,7 @@ def test_a_damaged_state_is_refused_or_runs_to_an_end(
     else:
         damaged[key] = data.draw(json_values)
     try:
-        drive(purge, damaged, remote())
+        drive(purge, open_state(purge, damaged), remote())
     except StateRefused as error:
         assert error.exit_code == 2
 
@@ -189,7 +194,7 @@ def test_a_damaged_state_is_refused_or_runs_to_an_end(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"state": 2}, "damaged, or of another version"),
+        ({"state": 3}, "damaged, or of another version"),
         ({"extra": 1}, "damaged, or of another version"),
         ({"position": 0}, "not reached yet"),
         ({"position": 7}, "no record of steps"),
@@ -211,7 +216,7 @@ def test_an_inconsistent_state_is_refused(
 ) -> None:
     state = begin(purge, {"alert": alert}, run_id="r", now=NOW, directory="/d")
     with pytest.raises(StateRefused, match=message):
-        next_command(purge, {**state, **change})
+        open_state(purge, {**state.document(), **change})
 
 
 def test_a_state_of_another_playbook_version_is_refused(
@@ -220,7 +225,7 @@ def test_a_state_of_another_playbook_version_is_refused(
     state = begin(purge, {"alert": alert}, run_id="r", now=NOW, directory="/d")
     other = load(purge_text.replace("default: 100", "default: 200"))
     with pytest.raises(StateRefused, match="the run began with playbook 'purge'"):
-        next_command(other, state)
+        open_state(other, state.document())
 
 
 def test_comments_and_key_order_do_not_change_the_playbook_version(
@@ -228,7 +233,7 @@ def test_comments_and_key_order_do_not_change_the_playbook_version(
 ) -> None:
     state = begin(purge, {"alert": alert}, run_id="r", now=NOW, directory="/d")
     other = load("# a comment\n" + purge_text.replace("playbook: 1\nid: purge\n", "id: purge\nplaybook: 1\n"))
-    assert isinstance(next_command(other, state), RunAction)
+    assert isinstance(next_command(other, open_state(other, state.document())), RunAction)
 
 
 @pytest.mark.parametrize("event", [Slept(), "something else"])
@@ -269,7 +274,7 @@ def test_a_failed_expression_names_its_place_and_the_earlier_steps() -> None:
     [
         ("{id: a, when: false, action: x}", "it was skipped, because its condition `when` is false"),
         ("{id: a, action: x, on_error: [{type: '*', do: continue}]}", "it failed"),
-        ("{id: a, check: true, otherwise: no}", "only action and set steps have results"),
+        ("{id: a, check: true, otherwise: no}", "only action, set, pause and playbook steps have results"),
     ],
 )
 def test_reading_a_step_without_a_result_is_an_error_with_a_reason(first: str, reason: str) -> None:

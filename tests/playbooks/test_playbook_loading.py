@@ -52,17 +52,17 @@ def problems(text: str) -> dict[str, str]:
         (
             HEAD + "steps: [1]",
             "/steps/0",
-            "line 4: a step must have exactly one of the keys action, check, finish and set",
+            "line 4: a step must have exactly one of the keys action, check, finish, set, sleep, pause, playbook",
         ),
         (
             HEAD + "steps: [{id: x}]",
             "/steps/0",
-            "line 4: a step must have exactly one of the keys action, check, finish and set",
+            "line 4: a step must have exactly one of the keys action, check, finish, set, sleep, pause, playbook",
         ),
         (
             HEAD + "steps: [{id: x, action: y, check: true}]",
             "/steps/0",
-            "line 4: a step must have exactly one of the keys action, check, finish and set",
+            "line 4: a step must have exactly one of the keys action, check, finish, set, sleep, pause, playbook",
         ),
         (
             HEAD + "steps:\n- {id: x,\n   action: y, wiht: {}}",

@@ -21,7 +21,8 @@ from core.clock import Clock
 from core.errors import NotFound, OutcomeUnknown, ParameterError, RateLimited
 from playbooks.drivers.journal import NEW_NAME, Entry, Journal
 from playbooks.drivers.local import Observer, Outcome, Upcoming, resume, run
-from playbooks.engine.engine import RunAction, Sleep
+from playbooks.engine.commands import RunAction, Sleep
+from playbooks.engine.state import ActionTraits
 from playbooks.language.errors import (
     DirectoryUnusable,
     JournalRefused,
@@ -591,12 +592,12 @@ def test_a_full_disk_is_an_error_that_reports_whether_an_action_ran(
         assert run_purge(actions).status == "completed"
 
 
-EFFECTS = {
-    "search-messages": "read",
-    "wait-for-job": "read",
-    "export-job-messages": "read",
-    "create-move-job": "write",
-    "tidy": "write",
+TRAITS = {
+    "search-messages": ActionTraits(effect="read"),
+    "wait-for-job": ActionTraits(effect="read"),
+    "export-job-messages": ActionTraits(effect="read"),
+    "create-move-job": ActionTraits(effect="write"),
+    "tidy": ActionTraits(effect="write"),
 }
 
 
@@ -638,7 +639,7 @@ def test_an_unwritable_journal_reports_the_changes_and_the_job(
     def run_purge() -> Outcome:
         return run(
             purge, {"alert": alert}, run_action=actions, clock=clock, key=KEY, run_id="run-1",
-            directory=tmp_path / "run", effects=EFFECTS,
+            directory=tmp_path / "run", traits=TRAITS,
         )  # fmt: skip
 
     actions = remote()
@@ -660,7 +661,7 @@ def test_an_unwritable_journal_after_a_killed_step_reports_an_unknown_change(
     with pytest.raises(Killed):
         run(
             purge, {"alert": alert}, run_action=remote(create_move_job=[Killed()]), run_id="run-1",
-            directory=tmp_path / "run", effects=EFFECTS, **given,
+            directory=tmp_path / "run", traits=TRAITS, **given,
         )  # fmt: skip
     with monkeypatch.context() as patch, pytest.raises(JournalUnwritable) as caught:
         patch.setattr(os, "fsync", _raising(OSError(errno.ENOSPC, "No space left on device")))
@@ -676,7 +677,7 @@ def test_a_killed_create_whose_job_is_reused_counts_as_a_possible_change(
     with pytest.raises(Killed):
         run(
             purge, {"alert": alert}, run_action=remote(create_move_job=[Killed()]), run_id="run-1",
-            directory=tmp_path / "run", effects=EFFECTS, **given,
+            directory=tmp_path / "run", traits=TRAITS, **given,
         )  # fmt: skip
     reused = {"job_id": "job-1", "created": False, "status": "PENDING", "duplicates": [], "warnings": []}
     later = remote(create_move_job=[reused], wait_for_job=[ParameterError("the wait has a bad parameter")])

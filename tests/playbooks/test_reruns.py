@@ -12,6 +12,7 @@ import pytest
 from actions import restore_messages
 from actions.contract import catalog
 from connectors.email_security import EmailSecurity
+from platforms.playbook_session import traits
 from playbooks import library
 from playbooks.drivers import local
 from playbooks.language.inputs import accept
@@ -50,7 +51,7 @@ def run(
     playbook = library.find(playbook_id)
     return local.run(
         playbook, accept(playbook, inputs), run_action=act, clock=api.clock, key=KEY, run_id="r", directory=directory,
-        effects={name: action.effect for name, action in catalog.available().items()},
+        traits=traits(),
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from actions.contract import catalog
 from connectors.email_security import EmailSecurity
 from connectors.http.client import httpx
 from core.errors import OutcomeUnknown, PackError
+from platforms.playbook_session import traits
 from playbooks import library
 from playbooks.drivers import local
 from playbooks.language.check import Finding, check
@@ -98,7 +99,7 @@ def run(playbook_id: str, inputs: dict[str, Any], api: EmailSecurity, directory:
         key=KEY,
         run_id="run-1",
         directory=directory,
-        effects={name: action.effect for name, action in ACTIONS.items()},
+        traits=traits(),
     )
 
 

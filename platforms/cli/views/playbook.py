@@ -15,7 +15,18 @@ from platforms.cli.views.screen import Screen
 from platforms.cli.views.tables import Column, grid
 from playbooks.language.check import Finding
 from playbooks.language.errors import PlaybookInvalid
-from playbooks.language.format import ActionStep, CheckStep, FinishStep, InputSpec, Playbook, Step
+from playbooks.language.format import (
+    ActionStep,
+    CheckStep,
+    FinishStep,
+    InputSpec,
+    PauseStep,
+    Playbook,
+    PlaybookStep,
+    SetStep,
+    SleepStep,
+    Step,
+)
 
 
 def show_list(screen: Screen, playbooks: Sequence[Playbook]) -> None:
@@ -46,7 +57,9 @@ def show_playbook(screen: Screen, playbook: Playbook) -> None:
             "Outputs",
             [
                 (name, value if isinstance(value, str) else json.dumps(value))
-                for name, value in playbook.outputs.items()
+                for name, value in (
+                    playbook.outputs.items() if isinstance(playbook.outputs, dict) else [("*", playbook.outputs)]
+                )
             ],
         ),
     ):
@@ -111,7 +124,13 @@ def _step(step: Step) -> str:
             what = f"checks {step.check}"
         case FinishStep():
             what = f"ends the run if {step.finish}"
-        case _:
+        case SleepStep():
+            what = f"waits {step.sleep} seconds"
+        case PauseStep():
+            what = f"waits for the signal {step.pause}"
+        case PlaybookStep():
+            what = f"runs the playbook {step.playbook}{f' for each of {step.for_each}' if step.for_each else ''}"
+        case SetStep():
             what = f"sets {', '.join(step.set_)}"
     when = f" (when {step.when})" if step.when is not True else ""
     return f"{step.title}: {what}{when}" if step.title else f"{what}{when}"

@@ -16,7 +16,7 @@ from platforms.cli.views.progress_bar import Bar
 from platforms.cli.views.screen import Screen
 from platforms.cli.views.step_summary import changed_nothing, summary
 from playbooks.drivers.local import Observer
-from playbooks.engine.engine import RunAction, Sleep
+from playbooks.engine.commands import RunAction, Sleep
 from playbooks.language.format import ActionStep, CheckStep, FinishStep, SetStep, Step
 
 _MARKS = {"succeeded": ("✓", GOOD), "failed": ("✗", BAD), "skipped": ("-", QUIET)}
