@@ -13,7 +13,6 @@ Whenever a run begins or is resumed, the directory and its files must belong to 
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import json
 import os
@@ -27,6 +26,7 @@ from core.file_ownership import Weakness, fixes
 from core.json_values import Json, shown
 from playbooks.drivers.journal_key import JournalKey
 from playbooks.drivers.run_directory import make_run_directory, open_run_directory, weaknesses_of_run
+from playbooks.drivers.store.failures import BEGIN_AGAIN, TEMPORARY
 from playbooks.language.errors import DirectoryUnusable, JournalRefused, JournalUnwritable, RunInProgress
 
 VERSION = 2
@@ -37,22 +37,6 @@ NAMES = (FILE_NAME, LOCK_NAME, NEW_NAME)
 
 # The first ones are enough for an error.
 MOST_SHOWN = 5
-
-BEGIN_AGAIN = "A new run is safe: actions that create jobs reuse the earlier job by its idempotency key."
-
-# Errors that may disappear by themselves or with more room. Any other error is a problem of the directory.
-TEMPORARY = (
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EFBIG,
-    errno.EIO,
-    errno.EMFILE,
-    errno.ENFILE,
-    errno.ENOMEM,
-    errno.ENOLCK,
-    errno.ESTALE,
-    errno.EBUSY,
-)
 
 
 @dataclass(frozen=True)

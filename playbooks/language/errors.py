@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from core.errors import (
     GuardrailRefusal,
     OutputError,
@@ -65,8 +67,48 @@ class RunMoved(StateRefused):
     )
 
 
+class RunStoreUnusable(ParameterError):
+    """The run store can't be used: its place, its owner or its content. A second attempt would fail too."""
+
+    default_help = "Nothing was run. Set CFES_STATE to a file on a local disk, in a directory that only you can open."
+
+
+class RunStoreUnavailable(TemporaryFailure):
+    """The run store can't be read or written at the moment."""
+
+    default_help = "Nothing was run. Free disk space, then run it again."
+
+
+class RunNotFound(ParameterError):
+    """The run store has no run with this ID, or several with this beginning of an ID."""
+
+    default_help = "Nothing was run. Give the ID of a run in this store. CFES_STATE sets the store."
+
+
+class RunExists(JournalRefused):
+    """A run with this ID already exists. `run_id` is its ID."""
+
+    default_help = "Nothing was run. Resume the existing run, or begin a run with another key."
+
+    def __init__(self, message: str, *, run_id: str, **details: Any) -> None:
+        super().__init__(message, **details)
+        self.run_id = run_id
+
+
+class RunEnded(GuardrailRefusal):
+    """The run has ended and takes no signal."""
+
+    default_help = "Nothing was sent. Begin a new run."
+
+
+class RunNotEnded(GuardrailRefusal):
+    """The run has not ended, or has ended too recently to be deleted."""
+
+    default_help = "Nothing was deleted. Wait until the run has ended, or cancel it."
+
+
 class RunInProgress(GuardrailRefusal):
-    """Another process uses this journal."""
+    """Another process uses this run."""
 
     default_help = "Nothing was run. Wait until the other process ends, or choose another directory."
 
@@ -92,3 +134,10 @@ class JournalUnwritable(OutputError):
     """
 
     default_help = "Nothing was run. Free disk space or choose another directory."
+
+
+class RevisionConflict(JournalUnwritable):
+    """Another process has written the run's record since this process read it. This process stops."""
+
+    retryable = False
+    default_help = "Nothing was run. Find out which process has the run, then resume the run."

@@ -1,0 +1,243 @@
+"""The records of the run store: runs and signals, their columns, and their seals.
+
+A seal is an HMAC over every column of a row, under a key that is stored elsewhere (`playbooks.drivers.journal_key`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, get_args
+
+from core.errors import ParameterError
+from core.instants import format_shortest, format_sortable, instant_or_none
+from core.json_values import Json, NotPlainJson, canonical, digest, plain, read_json, shown
+from playbooks.drivers.journal_key import JournalKey
+from playbooks.drivers.store.failures import BEGIN_AGAIN
+from playbooks.language.errors import JournalRefused
+
+Status = Literal["running", "sleeping", "waiting", "completed", "refused", "incomplete", "failed", "cancelled"]
+STATUSES: tuple[Status, ...] = get_args(Status)
+ENDED = frozenset({"completed", "refused", "incomplete", "failed", "cancelled"})
+
+_SUMMARY = (
+    *("run_id", "key", "playbook_id", "playbook_sha256", "directory", "status", "at_step", "wake_at", "waits_for"),
+    *("started_at", "updated_at", "revision"),
+)
+SUMMARY_COLUMNS = ", ".join(_SUMMARY)
+_RUN = (*_SUMMARY, "in_flight", "state")
+_SIGNAL = ("seq", "run_id", "name", "value", "sent_by", "sent_at", "taken_at")
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run is. wake_at: RFC 3339, for a run that sleeps, or waits with a time limit. Raises: ValueError."""
+
+    status: Status
+    at_step: str | None = None
+    wake_at: str | None = None
+    waits_for: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.status not in STATUSES:
+            raise ValueError(f"unknown status {self.status!r}")
+        if self.wake_at is not None and instant_or_none(self.wake_at) is None:
+            raise ValueError(f"wake_at {self.wake_at!r} is not an RFC 3339 date-time")
+
+    def columns(self) -> dict[str, str | None]:
+        wake_at = instant_or_none(self.wake_at)
+        return {**vars(self), "wake_at": None if wake_at is None else format_sortable(wake_at)}
+
+
+@dataclass(frozen=True)
+class NewRun:
+    """A run that is about to begin. key: the playbook's key, such as an alert's ID. state: a JSON text."""
+
+    run_id: str
+    key: str | None
+    playbook: Mapping[str, Json]
+    playbook_id: str
+    playbook_sha256: str
+    directory: str
+    state: str
+    progress: Progress
+
+    def columns(self, now: datetime) -> dict[str, Any]:
+        """Return the columns of the first revision. Raises: ParameterError for text that UTF-8 can't encode."""
+        at = format_sortable(now)
+        columns = {
+            **{name: getattr(self, name) for name in ("run_id", "key", "playbook_id", "playbook_sha256", "directory")},
+            **self.progress.columns(),
+            "started_at": at,
+            "updated_at": at,
+            "revision": 1,
+            "in_flight": "[]",
+            "state": self.state,
+        }
+        refuse_unencodable(columns)
+        return columns
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """A run without its state. Times are RFC 3339; `status` is one of STATUSES unless the row is damaged."""
+
+    run_id: str
+    key: str | None
+    playbook_id: str
+    playbook_sha256: str
+    directory: str
+    status: str
+    at_step: str | None
+    wake_at: str | None
+    waits_for: str | None
+    started_at: str
+    updated_at: str
+    revision: int
+
+    @classmethod
+    def of(cls, row: Row) -> RunSummary:
+        """Return the summary of a row. A value of another type, which only damage explains, becomes text."""
+        texts = {name: _text(row[name]) for name in _SUMMARY}
+        texts |= {name: _shortest(texts[name]) for name in ("wake_at", "started_at", "updated_at")}
+        revision = row["revision"]
+        required = ("run_id", "playbook_id", "playbook_sha256", "directory", "status", "started_at", "updated_at")
+        found: dict[str, Any] = {**texts, **{name: texts[name] or "" for name in required}}
+        return cls(**{**found, "revision": revision if isinstance(revision, int) else 0})
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run with its playbook, its state (a JSON text) and the actions that have begun and not ended.
+
+    intact: whether its seal is valid. A run that is not intact can be shown, but not resumed.
+    """
+
+    summary: RunSummary
+    playbook: dict[str, Json]
+    state: str
+    in_flight: list[dict[str, Json]]
+    intact: bool
+
+
+@dataclass(frozen=True)
+class Signal:
+    """A named value that was sent to a run. taken_at: when the run took it. Times are RFC 3339.
+
+    intact: whether its seal is valid. A run refuses a signal that is not intact.
+    """
+
+    seq: int
+    name: str
+    value: Json
+    sent_by: str | None
+    sent_at: str
+    taken_at: str | None
+    intact: bool
+
+
+def stored_run(row: Row, key: JournalKey) -> StoredRun:
+    """Return the run of a row, which has its playbook as `document`. Raises: JournalRefused if it can't be read."""
+    try:
+        playbook, in_flight, state = read_json(row["document"]), read_json(row["in_flight"]), row["state"]
+        intact = _is_sealed(row, _RUN, key) and digest(playbook) == row["playbook_sha256"]
+    except (ValueError, TypeError, RecursionError):
+        raise _damaged(row) from None
+    if not isinstance(playbook, dict) or not isinstance(in_flight, list) or not isinstance(state, str):
+        raise _damaged(row)
+    return StoredRun(RunSummary.of(row), playbook, state, in_flight, intact)
+
+
+def stored_signal(row: Row, key: JournalKey) -> Signal:
+    """Return the signal of a row. A value that can't be read becomes None, and is not intact."""
+    try:
+        value, readable = read_json(row["value"]), True
+    except (ValueError, TypeError, RecursionError):
+        value, readable = None, False
+    return Signal(
+        seq=row["seq"],
+        name=_text(row["name"]) or "",
+        value=value,
+        sent_by=_text(row["sent_by"]),
+        sent_at=_shortest(_text(row["sent_at"])) or "",
+        taken_at=_shortest(_text(row["taken_at"])),
+        intact=readable and _is_sealed(row, _SIGNAL, key),
+    )
+
+
+def sealed_run(columns: Row, key: JournalKey) -> dict[str, Any]:
+    """Return the row of a run with its seal."""
+    return _sealed(columns, _RUN, key)
+
+
+def sealed_signal(columns: Row, key: JournalKey) -> dict[str, Any]:
+    """Return the row of a signal with its seal."""
+    return _sealed(columns, _SIGNAL, key)
+
+
+def refuse_tampered(row: Row, key: JournalKey, *, intact: bool) -> None:
+    """Raise JournalRefused for a row whose seal is invalid."""
+    if intact:
+        return
+    if isinstance(row["sealed_by"], str) and row["sealed_by"] != key.id:
+        raise JournalRefused(
+            f"the run {shown(row['run_id'])} was sealed with another key than the one of this process ({key.source})",
+            help="Nothing was run. Resume the run as the same user on the same machine, with the same CFES_PLAN_KEY or "
+            f"CFES_STATE_DIR. {BEGIN_AGAIN}",
+        )
+    raise _damaged(row)
+
+
+def json_text(value: object) -> str:
+    """Return a value as canonical JSON. Half of a surrogate pair becomes U+FFFD. Raises: ParameterError."""
+    try:
+        return canonical(plain(value)).decode("ascii")
+    except NotPlainJson as error:
+        raise ParameterError(f"the value can't be stored: {error}", help="Nothing was stored.") from None
+
+
+def refuse_unencodable(columns: Row) -> None:
+    """Raise ParameterError if a text has half of a surrogate pair."""
+    for name, value in columns.items():
+        try:
+            value.encode() if isinstance(value, str) else None
+        except UnicodeEncodeError:
+            raise ParameterError(
+                f"the {name} {shown(value)} can't be stored: it is not valid Unicode", help="Nothing was run."
+            ) from None
+
+
+def _document(columns: Row, names: Sequence[str]) -> dict[str, Any]:
+    # A journal of a run directory has no "record", so its seal is never valid for a row.
+    return {"record": "signal" if names is _SIGNAL else "run", **{name: columns[name] for name in names}}
+
+
+def _sealed(columns: Row, names: Sequence[str], key: JournalKey) -> dict[str, Any]:
+    own = {name: columns[name] for name in names}
+    return {**own, "sealed_by": key.id, "seal": key.seal(_document(columns, names))}
+
+
+def _is_sealed(row: Row, names: Sequence[str], key: JournalKey) -> bool:
+    try:
+        return row["sealed_by"] == key.id and key.verify(row["seal"], _document(row, names))
+    except (TypeError, ValueError):
+        return False
+
+
+def _damaged(row: Row) -> JournalRefused:
+    return JournalRefused(
+        f"the record of run {shown(row['run_id'])} is damaged or was edited: its seal is invalid",
+        help=f"Nothing was run. Find out who changed the run store, then begin a new run. {BEGIN_AGAIN}",
+    )
+
+
+def _text(value: object) -> str | None:
+    return value if value is None or isinstance(value, str) else repr(value)
+
+
+def _shortest(text: str | None) -> str | None:
+    moment = instant_or_none(text)
+    return text if moment is None else format_shortest(moment)
