@@ -11,7 +11,6 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self, cast
-from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -26,7 +25,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from core.errors import AuthenticationFailed, ConnectionSettingsError, Problem
-from core.service_url import check_service_url, is_loopback, with_ascii_host
+from core.service_url import check_service_url, with_ascii_host
 from core.settings import read_setting
 from core.validation_text import plain_message
 
@@ -219,11 +218,6 @@ class Connection(BaseModel):
         if self.api_token is None and (self.api_key is None) != (self.api_email is None):
             raise ValueError("CLOUDFLARE_API_KEY and CLOUDFLARE_EMAIL must both be set: one of them is missing")
         return self
-
-    @property
-    def loopback(self) -> bool:
-        """Return whether the base URL is on this machine."""
-        return is_loopback(urlsplit(self.base_url).hostname or "")
 
     def auth_headers(self) -> dict[str, str]:
         """Return the headers that authenticate a call.

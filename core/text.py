@@ -38,6 +38,20 @@ _FORMULA_BEHIND_COMMA, _FORMULA_BEHIND_SEMICOLON = (
 )
 
 
+# Programs that show text make a link or a mention of these. A dot in a word includes the dots of other scripts that a
+# browser accepts in a host name. The dot of a decimal number is left.
+_AT = re.compile("[@\uff20]")
+_DECIMAL_OR_DOT_IN_WORD = re.compile(r"(?<![\w.])[0-9]+\.[0-9]+(?![\w.])|(?<=[^\s.])[.\u3002\uff0e\uff61](?=[^\s.])")
+_AFTER_SCHEME = re.compile(r":(?=//)")
+
+# ASCII that starts markup, a mention, an entity or an emoji name in some chat or ticket system. Its full-width form
+# looks alike and has no effect.
+_ACTIVE = str.maketrans({character: chr(ord(character) + 0xFEE0) for character in "<>[]{}|\\`*~^#!&$"})
+# An underscore inside a name has no effect.
+_UNDERSCORE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
+_COLON_BEFORE_WORD = re.compile(r":(?=\S)")
+
+
 def visible(text: str) -> str:
     """Return the text for display: steering characters as code points, and a limited number of marks."""
     return limit_marks(show_code_points(text))
@@ -82,6 +96,22 @@ def shorten(text: str, limit: int) -> str:
     if len(text) <= limit:
         return text
     return f"{text[:limit]}… ({len(text) - limit:,} more characters)"
+
+
+def defanged(text: str) -> str:
+    """Return the text without links and mentions, as analysts write it: `[.]` in a word, `[@]` and `[:]//`."""
+    text = _AT.sub("[@]", text)
+    text = _DECIMAL_OR_DOT_IN_WORD.sub(lambda found: found[0] if found[0][0].isdigit() else "[.]", text)
+    return _AFTER_SCHEME.sub("[:]", text)
+
+
+def without_markup(text: str) -> str:
+    """Return the text without links, mentions, emoji names and markup of any chat or ticket system.
+
+    Characters with an effect become their full-width forms, which look alike.
+    """
+    text = _UNDERSCORE.sub("\uff3f", text.translate(_ACTIVE))
+    return defanged(_COLON_BEFORE_WORD.sub("\uff1a", text))
 
 
 def formula_safe(text: str) -> str:

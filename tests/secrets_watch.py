@@ -28,6 +28,7 @@ from core.errors import PackError
 from sandbox import access
 from tests import object_stores
 from tests.connectors import scripted
+from tests.remediation.notifications import receivers
 
 # Every credential that a test passes to the pack, by its name in a report. A test fails if one is missing.
 SECRETS: dict[str, str] = {
@@ -52,6 +53,10 @@ SECRETS: dict[str, str] = {
     "the object store's access key": object_stores.ACCESS_KEY,
     "the object store's secret key": object_stores.SECRET_KEY,
     "the object store's session token": object_stores.SESSION_TOKEN,
+    "the path of a chat's webhook": receivers.URL_SECRET,
+    "the API key of TheHive": receivers.API_KEY,
+    "the token of a ticket system": receivers.BEARER,
+    "the secret of a signed webhook": receivers.WEBHOOK_SECRET,
 }
 
 SHORTEST_PART = 12

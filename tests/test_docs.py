@@ -105,6 +105,7 @@ NOT_RUN: dict[str, str] = {
     "export CLOUDFLARE_API_TOKEN=... CLOUDFLARE_ACCOUNT_ID=... CFES_POLICY=policy.yaml": VALUES,
     "export AWS_ACCESS_KEY_ID=... AWS_SECRET_ACCESS_KEY=... AWS_REGION=eu-central-1": VALUES,
     "export AWS_ENDPOINT_URL=https://ACCOUNT_ID.r2.cloudflarestorage.com AWS_REGION=auto": VALUES,
+    "export CFES_NOTIFY_CHANNELS=soc=slack,soar=webhook": VALUES,
     "install -D -o root -g root -m 0644 policy.yaml /etc/cfes/policy.yaml": "it changes /etc",
     "import re": "tests/remediation/exports/test_csv_excel.py runs it on many cells",
 }

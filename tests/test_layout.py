@@ -22,6 +22,7 @@ BELOW = {
     "remediation/guardrails": ("remediation/stamp", "connectors", "core"),
     "remediation/jobs": ("remediation/guardrails", "remediation/stamp", "connectors", "core"),
     "remediation/exports": ("remediation/jobs", "remediation/guardrails", "remediation/stamp", "connectors", "core"),
+    "remediation/notifications": ("connectors/http", "connectors/call_log", "core"),
     "actions": ("remediation", "connectors", "core"),
     "actions/contract": ("remediation/guardrails/policy", "connectors", "core"),
     "actions/shapes": ("actions/contract", "remediation", "connectors", "core"),

@@ -7,6 +7,7 @@ import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 # On import, httpx imports its command line, and with it rich, click and pygments if they are installed (extra `cli`).
 # That costs 60 ms for every action that runs as a process. httpx works without its command line.
@@ -24,6 +25,7 @@ from connectors.http.certificates import tls_context  # noqa: E402
 from connectors.http.network import Network  # noqa: E402
 from connectors.http.proxies import proxy_for  # noqa: E402
 from core.clock import Deadline  # noqa: E402
+from core.service_url import is_loopback  # noqa: E402
 from core.version import VERSION  # noqa: E402
 
 USER_AGENT = f"cloudflare-email-security-pack/{VERSION}"
@@ -66,25 +68,40 @@ def client(connection: Connection, transport: httpx.BaseTransport | None = None)
 
     transport: replaces the network. Raises: ConnectionSettingsError if a proxy or certificates can't be used.
     """
+    return open_client(
+        connection.base_url,
+        timeout=connection.request_timeout_seconds,
+        headers={"Accept": "application/json", **connection.auth_headers()},
+        transport=transport,
+    )
+
+
+def open_client(
+    url: str,
+    *,
+    timeout: float,
+    headers: Mapping[str, str] | None = None,
+    transport: httpx.BaseTransport | None = None,
+) -> httpx.Client:
+    """Return a client for the service at `url`: https, or http of this machine. timeout: seconds for one read.
+
+    It uses the proxy and certificate settings of the environment, and follows no redirect.
+    transport: replaces the network. Raises: ConnectionSettingsError if a proxy or certificates can't be used.
+    """
     return _Client(
-        transport or _network(connection, os.environ),
-        headers={
-            "User-Agent": USER_AGENT,
-            "Accept": "application/json",
-            "Accept-Encoding": "gzip",
-            **connection.auth_headers(),
-        },
-        timeout=httpx.Timeout(connection.request_timeout_seconds),
+        transport or _network(url, os.environ),
+        headers={"User-Agent": USER_AGENT, "Accept-Encoding": "gzip", **(headers or {})},
+        timeout=httpx.Timeout(timeout),
         follow_redirects=False,
         trust_env=False,
     )
 
 
-def _network(connection: Connection, environment: Mapping[str, str]) -> httpx.BaseTransport:
+def _network(url: str, environment: Mapping[str, str]) -> httpx.BaseTransport:
     """Return the network transport. It never uses a proxy for loopback, where plain http would expose credentials."""
-    proxy = None if connection.loopback else proxy_for(connection.base_url, environment)
-    encrypted = connection.base_url.startswith("https:")
-    return Network(tls_context(environment) if encrypted else None, proxy)
+    parts = urlsplit(url)
+    proxy = None if is_loopback(parts.hostname or "") else proxy_for(url, environment)
+    return Network(tls_context(environment) if parts.scheme == "https" else None, proxy)
 
 
 class _Timed(httpx.SyncByteStream):

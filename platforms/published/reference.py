@@ -35,7 +35,10 @@ TABLES: dict[Path, dict[str, Table]] = {
     ROOT / "docs" / "reference" / "policy.md": {
         "policy keys": lambda: reference_tables.models(reference_tables.POLICY_PARTS)
     },
-    ROOT / "docs" / "reference" / "settings.md": {"settings": reference_tables.settings},
+    ROOT / "docs" / "reference" / "settings.md": {
+        "settings": reference_tables.settings,
+        "notification settings": reference_tables.notification_settings,
+    },
 }
 
 

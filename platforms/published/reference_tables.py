@@ -18,6 +18,7 @@ from playbooks.language.filters import FILTERS, OWN_FILTERS
 from remediation.exports.formats.csv_table import COLUMNS
 from remediation.guardrails.policy.policy import Policy
 from remediation.guardrails.policy.rules import ApprovalRule, Approver, Budget, DeleteRule, Rule
+from remediation.notifications.channels import VARIABLES
 
 _PARQUET_TYPES = {"text": "text", "list": "list of text", "integer": "integer", "boolean": "boolean"}
 
@@ -57,6 +58,11 @@ def settings() -> str:
         for name, field in Connection.model_fields.items()
     ]
     return markdown.table(("variable", "meaning", "default", "guard"), rows)
+
+
+def notification_settings() -> str:
+    """Return the table of the environment variables of `notify`."""
+    return markdown.table(("variable", "meaning"), [(f"`{one.name}`", one.meaning) for one in VARIABLES])
 
 
 # Modules with error types, beside core.errors; a test compares the list with the code.

@@ -10,7 +10,7 @@ import re
 
 from markupsafe import Markup, escape
 
-from core.text import STEERING, limit_marks, shorten, visible
+from core.text import STEERING, limit_marks, shorten, visible, without_markup
 from remediation.reports.commands import Command
 
 SHOWN_LIMIT = 200
@@ -30,16 +30,6 @@ _ENDS_SPAN = re.compile(r"([`|])")
 # A number and its unit, and a duration's units, stay on one line.
 _WITHIN_DURATION = re.compile(r"(?<=\d) (?=(?:ms|s|min|h|d)\b|%)|(?<=\d [hd]) (?=\d)|(?<=\d min) (?=\d)")
 _HARMLESS_TITLE = re.compile(r"[^\W_](?:[^\W_]|[ ,'():-])*")
-
-# ASCII that starts markup, a mention, an entity or an emoji name in some chat or ticket system. Its full-width form
-# looks alike and has no effect.
-_ACTIVE_IN_CHAT = str.maketrans({character: chr(ord(character) + 0xFEE0) for character in "<>[]{}|\\`*~^#!&$"})
-_AT = re.compile("[@\uff20]")
-# A dot inside a word turns the word into a link, and so do the other dots that a browser accepts as one.
-_DOT_IN_WORD = re.compile("(?<=[^\\s.])[.\u3002\uff0e\uff61](?=[^\\s.])")
-# An underscore inside a name has no effect.
-_UNDERSCORE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
-_COLON_BEFORE_WORD = re.compile(r":(?=\S)")
 
 
 def html(value: object) -> Markup:
@@ -112,10 +102,7 @@ def chat(text: str, limit: int = CHAT_LIMIT) -> str:
 
     The dots and the at sign of an address become `[.]` and `[@]`, as analysts write them.
     """
-    text = shorten(text.strip() or "(empty)", limit).translate(_ACTIVE_IN_CHAT)
-    text = _UNDERSCORE.sub("\uff3f", text)
-    text = _COLON_BEFORE_WORD.sub("\uff1a", _DOT_IN_WORD.sub("[.]", _AT.sub("[@]", text)))
-    return f"`{visible(text)}`"
+    return f"`{visible(without_markup(shorten(text.strip() or '(empty)', limit)))}`"
 
 
 def _one_line(text: str) -> str:

@@ -112,6 +112,8 @@ BOUNDED_FIELDS = {
     "criteria", "plan", "search_params", "asked_search_params", "job",
     # PIVOTS_SHOWN and DOMAINS_SHOWN of remediation.alerts.meaning.
     "pivots", "own_domains of read-alert",
+    # MOST_CHANNELS of remediation.notifications.channels.
+    "channels",
     # The duplicates of one key, at most one for each concurrent worker.
     "duplicates",
     # Refused if larger than inline_limit_bytes, never truncated.

@@ -111,7 +111,7 @@ def test_a_settings_error_names_the_fix(variable: str, value: str, problem: str)
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.9.10", "[::1]"])
 def test_plain_http_is_accepted_for_loopback_only(host: str) -> None:
-    assert read(CLOUDFLARE_BASE_URL=f"http://{host}:8080/client/v4/").loopback
+    assert read(CLOUDFLARE_BASE_URL=f"http://{host}:8080/client/v4/").base_url == f"http://{host}:8080/client/v4"
 
 
 def test_a_missing_account_is_named() -> None:

@@ -45,6 +45,14 @@ ROW_COLUMNS = (
     Column("processed", 20, rank=3),
 )
 
+CHANNEL_COLUMNS = (
+    Column("channel", 12),
+    Column("kind", 8, rank=2),
+    Column("outcome", 8),
+    Column("attempts", 8, rank=1, right=True),
+    Column("reason", 24, fold=True),
+)
+
 
 def show_result(screen: Screen, action_id: str, result: Result) -> None:
     """Print a result as tables, and its warnings on standard error."""
@@ -164,6 +172,15 @@ def _connection(screen: Screen, result: Result) -> None:
         screen.say("Some checks of the connection failed.", WARNING)
 
 
+def _notified(screen: Screen, result: Result) -> None:
+    fields = ("name", "kind", "outcome", "attempts", "error")
+    if channels := result["channels"]:
+        grid(screen.out, CHANNEL_COLUMNS, [[channel[field] for field in fields] for channel in channels])
+        screen.say(f"Sent to {result['sent']} of {counted(len(channels), 'channel')}.", QUIET)
+    else:
+        screen.say("No channel is set (CFES_NOTIFY_CHANNELS). Nothing was sent.", QUIET)
+
+
 _VIEWS: Mapping[str, Callable[[Screen, Result], None]] = {
     "list-jobs": _jobs,
     "create-job": _created,
@@ -177,5 +194,6 @@ _VIEWS: Mapping[str, Callable[[Screen, Result], None]] = {
     "search-messages": _messages,
     "export-job-messages": _export,
     "wait-for-job": _wait,
+    "notify": _notified,
     "test-connection": _connection,
 }

@@ -75,6 +75,15 @@ def _exported(result: Result) -> list[str]:
     return [_count(result, "written", "row"), complete, *_files(result.get("files"))]
 
 
+def _notified(result: Result) -> list[str]:
+    channels = result.get("channels")
+    if not isinstance(channels, list):
+        return []
+    return [
+        f"sent to {result.get('sent', 0)} of {counted(len(channels), 'channel')}" if channels else "no channel is set"
+    ]
+
+
 def _count(result: Result, name: str, one: str, many: str | None = None) -> str:
     count = result.get(name)
     return counted(count, one, many) if isinstance(count, int) else ""
@@ -97,6 +106,7 @@ _WORDS: Mapping[str, Callable[[Result], list[str]]] = {
     "wait-for-job": _waited,
     "export-job-messages": _exported,
     "render-report": lambda result: _files([result.get("file")]),
+    "notify": _notified,
     "get-job": lambda result: [str(result.get("status") or "")],
     "cancel-job": lambda result: [str(result.get("status") or "")],
 }
