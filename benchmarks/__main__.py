@@ -11,7 +11,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
-from benchmarks import create_once, export, preview, process_start, reconcile, sandbox_search, waiting, warm_call
+from benchmarks import (
+    create_once,
+    export,
+    preview,
+    process_start,
+    reconcile,
+    run_store,
+    sandbox_search,
+    waiting,
+    warm_call,
+)
 from benchmarks.summary import Line, say, summary
 
 T = TypeVar("T")
@@ -36,6 +46,8 @@ class Scale(NamedTuple):
     old_jobs: Sequence[int] = create_once.JOBS
     orders: Sequence[str] = create_once.ORDERS
     milliseconds: float = create_once.MILLISECONDS
+    stored_runs: int = run_store.RUNS
+    state_writes: int = run_store.WRITES
     waits: int = waiting.JOBS
 
 
@@ -54,6 +66,8 @@ QUICK = Scale(
     old_jobs=(0,),
     orders=create_once.ORDERS[:1],
     milliseconds=0,
+    stored_runs=5,
+    state_writes=5,
     waits=10,
 )
 
@@ -73,6 +87,8 @@ def measure(scale: Scale) -> Iterator[Line]:
     yield process_start.line(part("Process start", process_start.measure(scale.starts), process_start.report))
     creates = list(create_once.measure(scale.old_jobs, scale.milliseconds, scale.orders))
     yield create_once.line(part("Create once", creates, create_once.report))
+    stores = list(run_store.measure(scale.stored_runs, scale.state_writes))
+    yield run_store.line(part("The run store", stores, run_store.report))
 
 
 def part(title: str, figures: T, report: Callable[[T], str]) -> T:

@@ -107,6 +107,7 @@ NOT_RUN: dict[str, str] = {
     "export AWS_ENDPOINT_URL=https://ACCOUNT_ID.r2.cloudflarestorage.com AWS_REGION=auto": VALUES,
     "export CFES_NOTIFY_CHANNELS=soc=slack,soar=webhook": VALUES,
     "install -D -o root -g root -m 0644 policy.yaml /etc/cfes/policy.yaml": "it changes /etc",
+    "sqlite3 ~/.local/state/cfes/runs.db \"VACUUM INTO '/backup/runs.db'\"": VALUES,
     "import re": "tests/remediation/exports/test_csv_excel.py runs it on many cells",
 }
 

@@ -29,6 +29,7 @@ NUMBERS = {
     "warm call": 6,
     "process start": 3,
     "create once": 2,
+    "run store": 4,
 }
 
 

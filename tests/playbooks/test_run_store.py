@@ -92,7 +92,7 @@ class TestFiles:
             closing(Database(path, path.parent / "creation", FakeClock())) as database,
             database.reading() as connection,
         ):
-            assert connection.execute("PRAGMA synchronous").fetchall() == [{"synchronous": 2}]
+            assert connection.execute("PRAGMA synchronous").fetchone()["synchronous"] == 2
 
     def test_a_copy_made_by_sqlite_is_a_store_again(self, store: RunStore, path: Path, tmp_path: Path) -> None:
         store.create(new_run()).release()

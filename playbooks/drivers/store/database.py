@@ -12,8 +12,8 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from core.clock import Clock, Deadline
@@ -134,9 +134,9 @@ class Database:
         # mode=rw: SQLite never creates the file, because it would not be private.
         uri = f"file:{quote(os.fsencode(path))}?mode=rw"
         connection = sqlite3.connect(uri, uri=True, timeout=self._lock_seconds, isolation_level=None)
-        connection.row_factory = _as_dict
+        connection.row_factory = sqlite3.Row
         # A damaged text can be listed, and has no valid seal.
-        connection.text_factory = lambda data: data.decode("utf-8", "replace")
+        connection.text_factory = partial(str, encoding="utf-8", errors="replace")
         return connection
 
     def _check(self, connection: sqlite3.Connection) -> None:
@@ -188,7 +188,3 @@ class Database:
             yield
         finally:
             os.close(descriptor)
-
-
-def _as_dict(cursor: sqlite3.Cursor, values: tuple[Any, ...]) -> dict[str, Any]:
-    return {column[0]: value for column, value in zip(cursor.description, values, strict=True)}

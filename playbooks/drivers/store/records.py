@@ -5,13 +5,15 @@ A seal is an HMAC over every column of a row, under a key that is stored elsewhe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, get_args
 
 from core.errors import ParameterError
-from core.instants import format_shortest, format_sortable, instant_or_none
+from core.instants import format_sortable, instant_or_none
 from core.json_values import Json, NotPlainJson, canonical, digest, plain, read_json, shown
 from playbooks.drivers.journal_key import JournalKey
 from playbooks.drivers.store.failures import BEGIN_AGAIN
@@ -28,6 +30,8 @@ _SUMMARY = (
 SUMMARY_COLUMNS = ", ".join(_SUMMARY)
 _RUN = (*_SUMMARY, "in_flight", "state")
 _SIGNAL = ("seq", "run_id", "name", "value", "sent_by", "sent_at", "taken_at")
+
+_SORTABLE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", flags=re.ASCII)
 
 Row = Mapping[str, Any]
 
@@ -99,14 +103,23 @@ class RunSummary:
     revision: int
 
     @classmethod
-    def of(cls, row: Row) -> RunSummary:
+    def of(cls, row: Row | sqlite3.Row) -> RunSummary:
         """Return the summary of a row. A value of another type, which only damage explains, becomes text."""
-        texts = {name: _text(row[name]) for name in _SUMMARY}
-        texts |= {name: _shortest(texts[name]) for name in ("wake_at", "started_at", "updated_at")}
         revision = row["revision"]
-        required = ("run_id", "playbook_id", "playbook_sha256", "directory", "status", "started_at", "updated_at")
-        found: dict[str, Any] = {**texts, **{name: texts[name] or "" for name in required}}
-        return cls(**{**found, "revision": revision if isinstance(revision, int) else 0})
+        return cls(
+            run_id=_text(row["run_id"]),
+            key=_optional(row["key"]),
+            playbook_id=_text(row["playbook_id"]),
+            playbook_sha256=_text(row["playbook_sha256"]),
+            directory=_text(row["directory"]),
+            status=_text(row["status"]),
+            at_step=_optional(row["at_step"]),
+            wake_at=_optional(row["wake_at"], _instant),
+            waits_for=_optional(row["waits_for"]),
+            started_at=_instant(row["started_at"]),
+            updated_at=_instant(row["updated_at"]),
+            revision=revision if isinstance(revision, int) else 0,
+        )
 
 
 @dataclass(frozen=True)
@@ -159,11 +172,11 @@ def stored_signal(row: Row, key: JournalKey) -> Signal:
         value, readable = None, False
     return Signal(
         seq=row["seq"],
-        name=_text(row["name"]) or "",
+        name=_text(row["name"]),
         value=value,
-        sent_by=_text(row["sent_by"]),
-        sent_at=_shortest(_text(row["sent_at"])) or "",
-        taken_at=_shortest(_text(row["taken_at"])),
+        sent_by=_optional(row["sent_by"]),
+        sent_at=_instant(row["sent_at"]),
+        taken_at=_optional(row["taken_at"], _instant),
         intact=readable and _is_sealed(row, _SIGNAL, key),
     )
 
@@ -234,10 +247,15 @@ def _damaged(row: Row) -> JournalRefused:
     )
 
 
-def _text(value: object) -> str | None:
-    return value if value is None or isinstance(value, str) else repr(value)
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else repr(value)
 
 
-def _shortest(text: str | None) -> str | None:
-    moment = instant_or_none(text)
-    return text if moment is None else format_shortest(moment)
+def _instant(value: object) -> str:
+    """Return an instant of `format_sortable` as `format_shortest` writes it."""
+    text = _text(value)
+    return text[:-1].rstrip("0").rstrip(".") + "Z" if _SORTABLE.fullmatch(text) else text
+
+
+def _optional(value: object, read: Callable[[object], str] = _text) -> str | None:
+    return None if value is None else read(value)

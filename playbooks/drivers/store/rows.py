@@ -57,12 +57,12 @@ def summaries(
 
 def run_row(connection: sqlite3.Connection, run_id: str) -> dict[str, Any]:
     """Return a run's row and its playbook's `document`. Raises: RunNotFound."""
-    row: dict[str, Any] | None = connection.execute(
+    row = connection.execute(
         "SELECT run.*, document FROM run LEFT JOIN playbook ON sha256 = playbook_sha256 WHERE run_id = ?", (run_id,)
     ).fetchone()
     if row is None:
         raise not_found(connection, run_id)
-    return row
+    return dict(row)
 
 
 def runs_beginning_with(connection: sqlite3.Connection, prefix: str) -> list[RunSummary]:
@@ -84,7 +84,7 @@ def signal_rows(connection: sqlite3.Connection, run_id: str, *, untaken: bool = 
     """Return the signals of a run in the order of their arrival."""
     only = " AND taken_at IS NULL" if untaken else ""
     statement = f"SELECT * FROM signal WHERE run_id = ?{only} ORDER BY seq"  # noqa: S608 -- as in insert
-    return connection.execute(statement, (run_id,)).fetchall()
+    return [dict(row) for row in connection.execute(statement, (run_id,))]
 
 
 def next_signal(connection: sqlite3.Connection) -> int:
