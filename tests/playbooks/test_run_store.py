@@ -262,7 +262,7 @@ class TestSignals:
         with store.create(new_run()) as held:
             sent = store.send_signal("run-1", "go", None, None)
             held.write("{}", RUNNING, taken=[sent.seq])
-            with pytest.raises(ValueError, match="is not an untaken signal of this run"):
+            with pytest.raises(ValueError, match="is not an untaken signal of run run-1"):
                 held.write('{"twice": true}', RUNNING, taken=[sent.seq])
             assert held.stored().state == "{}"
 

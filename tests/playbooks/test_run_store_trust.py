@@ -99,6 +99,15 @@ class TestSeals:
                     with pytest.raises(JournalRefused):
                         held.untaken_signals()
 
+    def test_an_edited_signal_does_not_get_a_new_seal(self, store: RunStore, path: Path) -> None:
+        with store.create(new_run()) as held:
+            sent = store.send_signal("run-1", "approved", None, "bob")
+            execute(path, "UPDATE signal SET sent_by = 'alice'")
+            with pytest.raises(JournalRefused):
+                held.write("{}", RUNNING, taken=[sent.seq])
+        assert not store.signals("run-1")[0].intact
+        assert store.read("run-1").state == '{"position": 0}'
+
     @pytest.mark.parametrize("statement", ["seq = 77", "run_id = 'run-2'", "taken_at = NULL"])
     def test_a_signal_is_not_sent_again_by_an_edit(self, store: RunStore, path: Path, statement: str) -> None:
         store.create(new_run("run-2")).release()
@@ -193,10 +202,12 @@ class TestFiles:
             store.create(new_run())
         assert store.runs() == []
 
-    @pytest.mark.parametrize("bad", ["/proc/self/nowhere/runs.db", "/dev/null/runs.db", "/a\0b/runs.db"])
-    def test_a_path_that_cannot_be_created_is_reported(self, bad: str) -> None:
-        with pytest.raises(RunStoreUnusable, match="can't be used"):
-            open_store(Path(bad))
+    @pytest.mark.parametrize(
+        "bad", ["/", "/proc/self/nowhere/a", "/dev/null/a", "/a\0b/a", "{}/a\0b", "{}/" + "a" * 300]
+    )
+    def test_a_path_that_cannot_be_created_is_reported(self, tmp_path: Path, bad: str) -> None:
+        with pytest.raises(RunStoreUnusable, match=r"can't be used|is not the path of a file"):
+            open_store(Path(bad.format(tmp_path)))
 
     @pytest.mark.usefixtures("store")
     def test_opening_a_store_keeps_the_locks_of_a_transaction(self, path: Path) -> None:

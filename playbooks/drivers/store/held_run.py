@@ -77,8 +77,9 @@ class HeldRun:
         """Replace the state, and mark signals as taken, in one transaction that survives a power cut.
 
         state: a JSON text. in_flight: the actions that have begun and not ended. taken: the `seq` of untaken signals,
-        which the state has. Raises: JournalUnwritable (nothing was written), RevisionConflict if another process wrote
-        the run meanwhile, ValueError for a signal that is missing or was taken before.
+        which the state has.
+        Raises: JournalUnwritable (nothing was written), RevisionConflict if another process wrote the run meanwhile,
+        JournalRefused for a signal with an invalid seal, ValueError for one that is missing or was taken before.
         """
         now = format_sortable(self._clock.now())
         revision = self._row["revision"]
@@ -95,11 +96,11 @@ class HeldRun:
             with self._database.transaction() as connection:
                 if not rows.replace_run(connection, row, revision):
                     raise self._conflict()
-                untaken = {each["seq"]: each for each in rows.signal_rows(connection, self.run_id, untaken=True)}
                 for seq in taken:
-                    if seq not in untaken:
-                        raise ValueError(f"signal {seq} is not an untaken signal of this run")
-                    rows.take_signal(connection, sealed_signal({**untaken[seq], "taken_at": now}, self._key))
+                    signal = rows.untaken_signal(connection, self.run_id, seq)
+                    # A new seal must not make an edited signal valid.
+                    refuse_tampered(signal, self._key, intact=stored_signal(signal, self._key).intact)
+                    rows.take_signal(connection, sealed_signal({**signal, "taken_at": now}, self._key))
         except (RunStoreUnusable, RunStoreUnavailable) as error:
             raise JournalUnwritable(error.message, help=error.help, path=str(self._database.path)) from None
         self._row = row

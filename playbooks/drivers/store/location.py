@@ -43,6 +43,8 @@ def prepare_folders(path: Path, network_file_system_of: FileSystemOf) -> Path:
 
     Raises: RunStoreUnusable if other users have access, for links, and on a network file system.
     """
+    if not path.name:
+        raise RunStoreUnusable(f"the run store {shown(str(path))} is not the path of a file")
     locks = path.with_name(f"{path.name}.locks")
     try:
         make_private_directory(path.parent)

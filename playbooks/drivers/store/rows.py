@@ -80,6 +80,15 @@ def not_found(connection: sqlite3.Connection, run_id: str) -> RunNotFound:
     return RunNotFound(f"there is no run {shown(run_id)}{near}")
 
 
+def untaken_signal(connection: sqlite3.Connection, run_id: str, seq: int) -> dict[str, Any]:
+    """Return a signal of a run. Raises: ValueError if it is missing or was taken."""
+    statement = "SELECT * FROM signal WHERE seq = ? AND run_id = ? AND taken_at IS NULL"
+    row = connection.execute(statement, (seq, run_id)).fetchone()
+    if row is None:
+        raise ValueError(f"signal {seq} is not an untaken signal of run {run_id}")
+    return dict(row)
+
+
 def signal_rows(connection: sqlite3.Connection, run_id: str, *, untaken: bool = False) -> list[dict[str, Any]]:
     """Return the signals of a run in the order of their arrival."""
     only = " AND taken_at IS NULL" if untaken else ""
