@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import logging
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from sandbox.settings import Settings
 from tests.actions.incomplete import incomplete_actions
 from tests.clock import FakeClock
 
-pytest_plugins = ["tests.object_stores", "tests.secrets_watch", "tests.skips", "tests.slow"]
+pytest_plugins = ["tests.object_stores", "tests.secrets_watch", "tests.skips", "tests.slow", "tests.temporary_files"]
 
 EXAMPLE_ALERT = Path(__file__).parent.parent / "examples" / "alert.json"
 
@@ -53,6 +54,17 @@ def pytest_sessionstart() -> None:
     problems = incomplete_actions(EXAMPLE_ALERT.parents[1] / "actions")
     if problems:
         pytest.exit("; ".join(problems), returncode=1)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect without garbage collection, and spare it the objects that live until the end."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(autouse=True)
