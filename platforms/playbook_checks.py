@@ -6,10 +6,12 @@ from functools import cache
 from pathlib import Path
 
 from actions.contract import catalog
+from core.errors import Problem
+from core.json_values import below
 from playbooks import library
 from playbooks.language import check as checker
-from playbooks.language.check import Finding
 from playbooks.language.errors import PlaybookInvalid
+from playbooks.language.finding import Finding
 from playbooks.language.format import Playbook
 from playbooks.language.shape import Schema
 
@@ -22,13 +24,19 @@ def findings(id_or_path: str) -> list[Finding]:
         if not path.exists():
             library.find(id_or_path)
     effects = {name: action.effect for name, action in catalog.available().items()}
-    return checker.check_source(path, *_schemas(), effects)
+    return checker.check_source(path, *_schemas(), effects, bundle=lambda playbook: library.with_parts(playbook, path))
 
 
 def require_sound(playbook: Playbook) -> None:
-    """Check a playbook before it runs. Raises: PlaybookInvalid with every error."""
-    found = checker.check(playbook, *_schemas())
-    problems = [finding.problem() for finding in found if finding.severity == "error"]
+    """Check a playbook, and each one that it runs, before it runs. Raises: PlaybookInvalid with every error."""
+    problems = [finding.problem() for finding in checker.check(playbook, *_schemas()) if finding.severity == "error"]
+    for name, part in playbook.parts.items():
+        found = checker.check(part.model_copy(update={"parts": playbook.parts}), *_schemas())
+        problems += [
+            Problem(pointer=below("/parts", name) + finding.pointer, message=finding.message)
+            for finding in found
+            if finding.severity == "error"
+        ]
     if problems:
         raise PlaybookInvalid(problems=problems)
 

@@ -32,15 +32,27 @@ def find(id_or_path: str, folder: Path = FOLDER) -> Playbook:
 
 def load_file(path: Path, folder: Path = FOLDER) -> Playbook:
     """Return the playbook in a YAML file, with the playbooks that it runs. Raises as `find`."""
+    return with_parts(load(path), path, folder)
+
+
+def with_parts(playbook: Playbook, path: Path, folder: Path = FOLDER) -> Playbook:
+    """Return the playbook of the file at `path` with those that it runs: beside the file, or shipped.
+
+    Raises: PlaybookInvalid, with the names of the files.
+    """
 
     def load_part(name: str) -> Playbook:
         beside = path.parent / f"{name}.yaml"
         try:
-            return load(beside if beside.is_file() else _shipped(name, folder))
+            found = beside if beside.is_file() else _shipped(name, folder)
         except PlaybookNotFound as error:
             raise PlaybookInvalid(error.message) from None
+        try:
+            return load(found)
+        except (PlaybookInvalid, PlaybookNotFound) as error:
+            raise PlaybookInvalid(f"{found.name}: {error.message}") from None
 
-    return bundled(load(path), load_part)
+    return bundled(playbook, load_part)
 
 
 def _shipped(name: str, folder: Path) -> Path:

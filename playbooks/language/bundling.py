@@ -22,34 +22,58 @@ def bundled(playbook: Playbook, load_part: LoadPart) -> Playbook:
     load_part: returns the playbook with this ID, or raises PlaybookInvalid. Parts that the document has are kept.
     Raises: PlaybookInvalid, also if a playbook runs itself.
     """
-    parts: dict[str, Playbook] = {}
-    _collect(playbook, playbook, load_part, parts, (playbook.id,))
+    collected = _Parts(playbook, load_part)
+    for pointer, name in playbooks_of(playbook):
+        collected.add(name, pointer, (playbook.id,))
+    parts = collected.found
+    if len(parts) > MAX_PARTS:
+        collected.refuse("/steps", f"the playbook runs {len(parts)} other playbooks, more than {MAX_PARTS}")
+    if collected.problems:
+        raise PlaybookInvalid(problems=collected.problems)
     if not parts:
         return playbook
-    if len(parts) > MAX_PARTS:
-        raise _invalid(playbook, "/steps", f"the playbook runs {len(parts)} other playbooks, more than {MAX_PARTS}")
     documents = {name: parts[name].document() for name in sorted(parts)}
     return from_document({**playbook.document(), "parts": documents}, lines=playbook.lines)
 
 
-def _collect(
-    root: Playbook, playbook: Playbook, load_part: LoadPart, parts: dict[str, Playbook], above: tuple[str, ...]
-) -> None:
-    for pointer, name in playbooks_of(playbook):
+class _Parts:
+    """The playbooks found so far, and the problems, each at the step of the root that leads to it."""
+
+    def __init__(self, root: Playbook, load_part: LoadPart) -> None:
+        self.root = root
+        self.load_part = load_part
+        self.found: dict[str, Playbook] = {}
+        self.problems: list[Problem] = []
+
+    def add(self, name: str, pointer: str, above: tuple[str, ...]) -> None:
+        """Add a playbook and those that it runs. pointer: the step of the root. above: the playbooks that run it."""
         if name in above:
-            chain = " → ".join((*above[above.index(name) :], name))
-            raise _invalid(root, pointer if playbook is root else "/steps", f"a playbook can't run itself: {chain}")
-        if name not in parts:
-            part = root.parts.get(name)
-            try:
-                parts[name] = load_part(name) if part is None else part
-            except PlaybookInvalid as error:
-                if playbook is not root:
-                    raise
-                raise _invalid(root, pointer, error.message) from None
-            if parts[name].id != name:
-                raise _invalid(root, pointer, f"the file of {shown(name)} has the id {shown(parts[name].id)}")
-        _collect(root, parts[name], load_part, parts, (*above, name))
+            self.refuse(pointer, f"a playbook can't run itself: {' → '.join((*above[above.index(name) :], name))}")
+            return
+        part = None if name in self.found else self._load(name, pointer)
+        if part is None:
+            return
+        self.found[name] = part
+        for _, inner in playbooks_of(part):
+            self.add(inner, pointer, (*above, name))
+
+    def _load(self, name: str, pointer: str) -> Playbook | None:
+        part = self.root.parts.get(name)
+        try:
+            part = self.load_part(name) if part is None else part
+        except PlaybookInvalid as error:
+            self.refuse(pointer, error.message)
+            return None
+        if part.id != name:
+            self.refuse(pointer, f"the file of {shown(name)} has the id {shown(part.id)}")
+            return None
+        return part
+
+    def refuse(self, pointer: str, message: str) -> None:
+        line = line_of(self.root.lines, pointer)
+        located = message if line is None else f"line {line}: {message}"
+        if len(self.problems) < MAX_PARTS:
+            self.problems.append(Problem(pointer=pointer, message=located))
 
 
 def playbooks_of(playbook: Playbook) -> Iterator[tuple[str, str]]:
@@ -57,10 +81,3 @@ def playbooks_of(playbook: Playbook) -> Iterator[tuple[str, str]]:
     for index, step in enumerate(playbook.steps):
         if isinstance(step, PlaybookStep):
             yield below("/steps", index, "playbook"), step.playbook
-
-
-def _invalid(playbook: Playbook, pointer: str, message: str) -> PlaybookInvalid:
-    line = line_of(playbook.lines, pointer)
-    return PlaybookInvalid(
-        problems=[Problem(pointer=pointer, message=message if line is None else f"line {line}: {message}")]
-    )

@@ -1,43 +1,34 @@
 """Find every problem of a playbook before it runs, each with a JSON pointer into the YAML and a line number.
 
 The check compiles all expressions. It verifies that steps which are read exist, come earlier and have results; that
-inputs exist and are used; that actions exist; and that parameters fit the action's JSON Schema. It refuses a misspelt
-search criterion, because the API ignores unknown keys and would find too many messages.
+inputs exist and are used; that actions and playbooks exist; that parameters fit the action's JSON Schema; and that a
+pause can be answered. It refuses a misspelt search criterion, because the API ignores unknown keys and would find too
+many messages.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
 
 from core import errors as pack_errors
 from core.errors import PackError, Problem
-from core.json_values import Json, below, did_you_mean, shown
+from core.json_values import below, did_you_mean, shown
 from core.strict_yaml import line_of
 from playbooks.language import errors as playbook_errors
+from playbooks.language.check_reads import Place, places, read_problems
+from playbooks.language.check_steps import pause_problems, playbooks_below, sub_playbook_problems
+from playbooks.language.check_texts import foreign_expressions
 from playbooks.language.errors import PlaybookInvalid
 from playbooks.language.expressions import Template
-from playbooks.language.format import ActionStep, CheckStep, Playbook, SetStep, Step
+from playbooks.language.finding import Finding, error, warning
+from playbooks.language.format import ActionStep, CheckStep, PauseStep, Playbook, PlaybookStep, Step
 from playbooks.language.inputs import input_problems
+from playbooks.language.known_values import known_parts
 from playbooks.language.loading import load
-from playbooks.language.program import RUN_KEYS, Program, compiled, problems_of
-from playbooks.language.shape import Schema, Unknown, mismatches, missing_of
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A problem of a playbook. An error prevents a correct run; a warning is for the author to judge."""
-
-    severity: Literal["error", "warning"]
-    pointer: str
-    message: str
-    line: int | None = None
-
-    def problem(self) -> Problem:
-        """Return the finding as a problem of an error document."""
-        return Problem(pointer=self.pointer, message=self.message)
+from playbooks.language.program import Program, compiled, problems_of
+from playbooks.language.satisfiable import contradictions, useless_choices
+from playbooks.language.shape import Schema, mismatches
 
 
 def check(
@@ -50,19 +41,22 @@ def check(
 
     actions: the JSON Schema of each action's parameters, by ID. results: the schemas of the results; with them the
     check also covers the fields of results that expressions read. effects: read, write or irreversible, by action; with
-    them the check warns of a check step that refuses only after a change.
+    them the check warns of a check step that refuses only after a change, and of a job without a plan. The playbooks
+    in `parts` are checked only for what the playbook's own steps need of them.
     """
     program = compiled(playbook)
-    found = [Finding("error", p["pointer"], p["message"]) for p in problems_of(playbook)]
-    found += _inputs(playbook, program)
+    found = [error(p["pointer"], p["message"]) for p in problems_of(playbook) if not _is_in_part(p)]
+    found += _foreign_expressions(playbook, program, found)
+    every = list(places(playbook, program))
+    found += _inputs(playbook, every)
+    found += _key(playbook, program)
+    found += _outputs(program)
+    uncompiled = {problem["pointer"] for problem in program.problems}
     for number, step in enumerate(playbook.steps):
-        if isinstance(step, ActionStep):
-            found += _action(step, below("/steps", number), program, actions)
-            found += _handlers(step, below("/steps", number, "on_error"))
-    for pointer, template, index in _templates(program):
-        found += _references(playbook, program, pointer, template, index)
-        found += _run_keys(playbook.steps[index] if index is not None else None, pointer, template)
-        found += _result_keys(playbook, pointer, template, index, results or {})
+        of_step = _step(step, below("/steps", number), program, actions, effects or {})
+        found += (finding for finding in of_step if finding.pointer not in uncompiled)
+    for place in every:
+        found += read_problems(playbook, program, place, results or {})
     found += _late_refusals(playbook, effects or {})
     lines = playbook.lines
     located = [Finding(f.severity, f.pointer, f.message, line_of(lines, f.pointer)) for f in dict.fromkeys(found)]
@@ -74,36 +68,65 @@ def check_source(
     actions: Mapping[str, Schema],
     results: Mapping[str, Schema] | None = None,
     effects: Mapping[str, str] | None = None,
+    bundle: Callable[[Playbook], Playbook] = lambda playbook: playbook,
 ) -> list[Finding]:
-    """Check YAML text or a file, including the structure. Raises: PlaybookNotFound."""
+    """Check YAML text or a file, including the structure. Raises: PlaybookNotFound.
+
+    bundle: adds the playbooks that the steps run, or raises PlaybookInvalid.
+    """
     try:
         playbook = load(source)
-    except PlaybookInvalid as error:
-        return [_structural(problem) for problem in error.problems]
-    return check(playbook, actions, results=results, effects=effects)
+    except PlaybookInvalid as invalid:
+        return [_structural(problem) for problem in invalid.problems]
+    unbundled: list[Finding] = []
+    try:
+        playbook = bundle(playbook)
+    except PlaybookInvalid as invalid:
+        unbundled = [_structural(problem) for problem in invalid.problems]
+    said = {finding.pointer for finding in unbundled}
+    return [*unbundled, *(f for f in check(playbook, actions, results, effects) if f.pointer not in said)]
 
 
 def _structural(problem: Problem) -> Finding:
     line, separator, message = problem["message"].removeprefix("line ").partition(": ")
     if separator and line.isdigit():
         return Finding("error", problem["pointer"], message, int(line))
-    return Finding("error", problem["pointer"], problem["message"])
+    return error(problem["pointer"], problem["message"])
 
 
-def _templates(program: Program) -> Iterator[tuple[str, Template, int | None]]:
-    """Yield each expression with its pointer and the index of its step; None for outputs."""
-    for field in program.fields.values():
-        parts = field.pointer.split("/")
-        index = int(parts[2]) if parts[1] == "steps" else None
-        for pointer, template in field.templates():
-            yield pointer, template, index
+def _is_in_part(problem: Problem) -> bool:
+    return problem["pointer"].startswith("/parts/")
 
 
-def _inputs(playbook: Playbook, program: Program) -> Iterator[Finding]:
+def _foreign_expressions(playbook: Playbook, program: Program, found: list[Finding]) -> Iterator[Finding]:
+    """Yield texts in the syntax of other languages. Removes the less helpful problem at the same place."""
+    for finding in foreign_expressions(playbook, program):
+        found[:] = [f for f in found if f.pointer != finding.pointer]
+        yield finding
+
+
+def _step(
+    step: Step, pointer: str, program: Program, actions: Mapping[str, Schema], effects: Mapping[str, str]
+) -> Iterator[Finding]:
+    match step:
+        case ActionStep():
+            yield from _action(step, pointer, program, actions)
+            yield from _handlers(step, below(pointer, "on_error"))
+            yield from _unplanned(step, pointer, actions.get(step.action, {}), effects.get(step.action, "read"))
+        case PauseStep():
+            yield from pause_problems(step, pointer)
+        case PlaybookStep():
+            given = program.fields[below(pointer, "with")].tree
+            parts = program.playbook.parts
+            yield from sub_playbook_problems(step, pointer, parts, given, lambda tree: known_parts(program, tree))
+            yield from _handlers(step, below(pointer, "on_error"))
+
+
+def _inputs(playbook: Playbook, every: list[Place]) -> Iterator[Finding]:
     read: set[str | int] = set()
     everything = False
-    for pointer, template, _ in _templates(program):
-        for path in template.references:
+    for place in every:
+        for path in place.template.references:
             if path[0] != "inputs":
                 continue
             if len(path) == 1:
@@ -112,55 +135,52 @@ def _inputs(playbook: Playbook, program: Program) -> Iterator[Finding]:
             read.add(path[1])
             if path[1] not in playbook.inputs:
                 hint = did_you_mean(str(path[1]), playbook.inputs)
-                yield Finding("error", pointer, f"unknown input {shown(path[1])}{hint}")
+                yield error(place.pointer, f"unknown input {shown(path[1])}{hint}")
     for name, spec in playbook.inputs.items():
         at = below("/inputs", name)
         if name not in read and not everything:
-            yield Finding("warning", at, f"the input {shown(name)} is not used")
+            yield warning(at, f"the input {shown(name)} is not used")
         if spec.has_default:
             for problem in input_problems(spec, spec.default, below(at, "default")):
-                yield Finding("error", problem["pointer"], f"the default is invalid: {problem['message']}")
+                yield error(problem["pointer"], f"the default is invalid: {problem['message']}")
+        for where, why in contradictions(spec, at):
+            yield error(where, f"nobody can give this input: {why}")
+        for where, why in useless_choices(spec, at):
+            yield warning(where, why)
+
+
+def _key(playbook: Playbook, program: Program) -> Iterator[Finding]:
+    if playbook.key is None:
+        return
+    tree = program.fields["/key"].tree
+    if isinstance(tree, str):
+        yield error("/key", "every run would have this key; read an input, as in {{ inputs.alert.AlertID }}")
+    path = tree.path if isinstance(tree, Template) else None
+    spec = playbook.inputs.get(str(path[1])) if path is not None and len(path) == 2 else None
+    if spec is not None and "string" not in ([spec.type] if isinstance(spec.type, str) else spec.type):
+        yield error("/key", f'the key must be text, and this input is not; add a text, as in "case {tree.source}"')
+
+
+def _outputs(program: Program) -> Iterator[Finding]:
+    field = program.fields.get("/outputs")
+    if field is None or field.tree is None:
+        return
+    if not isinstance(field.tree, Template) or not field.tree.native:
+        yield error("/outputs", "must be a map of names, or exactly one expression in {{ … }} that gives a map")
 
 
 def _action(step: ActionStep, pointer: str, program: Program, actions: Mapping[str, Schema]) -> Iterator[Finding]:
     schema = actions.get(step.action)
     if schema is None:
         hint = did_you_mean(step.action, actions)
-        yield Finding("error", below(pointer, "action"), f"unknown action {shown(step.action)}{hint}")
+        yield error(below(pointer, "action"), f"unknown action {shown(step.action)}{hint}")
         return
-    known = _known_parts(program, program.fields[below(pointer, "with")].tree)
+    known = known_parts(program, program.fields[below(pointer, "with")].tree)
     for problem in mismatches(schema, known, below(pointer, "with"), closed=True):
-        yield Finding("error", problem["pointer"], problem["message"])
+        yield error(problem["pointer"], problem["message"])
 
 
-def _known_parts(program: Program, tree: Any) -> Json | Unknown:
-    """Return the parts of a value that are known before the run: literal values, and types of inputs and texts."""
-    if isinstance(tree, Template):
-        return _known_value(program, tree.path) if tree.native else Unknown("string")
-    if isinstance(tree, dict):
-        return {key: _known_parts(program, item) for key, item in tree.items()}
-    if isinstance(tree, list):
-        return [_known_parts(program, item) for item in tree]
-    return tree
-
-
-def _known_value(program: Program, path: tuple[str | int, ...] | None) -> Json | Unknown:
-    match path:
-        case ("inputs", str(name)) if name in program.playbook.inputs:
-            spec = program.playbook.inputs[name]
-            optional = spec.has_default and spec.default is None
-            return Unknown(spec.type if isinstance(spec.type, str) and not optional else None)
-        case ("steps", str(step_id), *keys):
-            steps = enumerate(program.playbook.steps)
-            index = next((i for i, step in steps if step.id == step_id and isinstance(step, SetStep)), None)
-            found = program.at(index, "set").tree if index is not None and keys else None
-            for key in keys:
-                found = found.get(key) if isinstance(found, dict) else None
-            return _known_parts(program, found) if isinstance(found, dict | list | str) else Unknown()
-    return Unknown()
-
-
-def _handlers(step: ActionStep, pointer: str) -> Iterator[Finding]:
+def _handlers(step: ActionStep | PlaybookStep, pointer: str) -> Iterator[Finding]:
     known = {
         name
         for module in (pack_errors, playbook_errors)
@@ -171,87 +191,43 @@ def _handlers(step: ActionStep, pointer: str) -> Iterator[Finding]:
         at = below(pointer, number, "type")
         for name in handler.types:
             if name != "*" and name not in known:
-                yield Finding("warning", at, f"unknown error type {shown(name)}{did_you_mean(name, known)}")
+                yield warning(at, f"unknown error type {shown(name)}{did_you_mean(name, known)}")
         if "*" in handler.types and handler.when is True and number < len(step.on_error) - 1:
-            yield Finding("warning", at, "this handler takes every error, so the handlers after it are never used")
+            yield warning(at, "this handler takes every error, so the handlers after it are never used")
 
 
-def _references(
-    playbook: Playbook, program: Program, pointer: str, template: Template, index: int | None
-) -> Iterator[Finding]:
-    ids = {step.id: number for number, step in enumerate(playbook.steps)}
-    own = playbook.steps[index] if index is not None else None
-    guarded = set(template.guarded)
-    if index is not None:
-        for _, condition in program.at(index, "when").templates():
-            guarded |= condition.guarded
-    for path in template.references:
-        if path[0] not in ("steps", "errors") or len(path) == 1:
-            continue
-        name = str(path[1])
-        if name not in ids:
-            yield Finding("error", pointer, f"unknown step {shown(name)}{did_you_mean(name, ids)}")
-        elif index is not None and ids[name] == index:
-            yield Finding("error", pointer, "a step can't read its own result here; use `previous` in a repeated step")
-        elif index is not None and ids[name] > index:
-            yield Finding("error", pointer, f"step {shown(name)} comes later than this one")
-        elif path[0] == "steps":
-            yield from _absent(playbook.steps[ids[name]], own, pointer, guarded)
-
-
-def _run_keys(own: Step | None, pointer: str, template: Template) -> Iterator[Finding]:
-    for path in template.references:
-        if path[0] != "run" or len(path) == 1:
-            continue
-        if path[1] not in RUN_KEYS:
-            yield Finding("error", pointer, f"run has no {shown(path[1])}{did_you_mean(str(path[1]), RUN_KEYS)}")
-        elif path[1] in _DIFFERS_IN_EVERY_RUN and isinstance(own, ActionStep) and "idempotency_key" in own.with_:
-            message = f"run.{path[1]} differs in every run, and idempotency_key needs the same request in every run"
-            yield Finding("warning", pointer, message)
-
-
-_DIFFERS_IN_EVERY_RUN = ("id", "started_at", "now")
-
-
-def _absent(read: Step, own: Step | None, pointer: str, guarded: set[str]) -> Iterator[Finding]:
-    if not isinstance(read, ActionStep | SetStep):
-        yield Finding("error", pointer, f"step {shown(read.id)} has no result: only action and set steps have one")
-    elif read.id not in guarded and not (own is not None and own.when == read.when):
-        continues = isinstance(read, ActionStep) and any(handler.do == "continue" for handler in read.on_error)
-        if read.when is not True or continues:
-            message = f"step {shown(read.id)} may have no result; guard it: {{{{ … if '{read.id}' in steps else … }}}}"
-            yield Finding("warning", pointer, message)
-
-
-def _result_keys(
-    playbook: Playbook, pointer: str, template: Template, index: int | None, results: Mapping[str, Schema]
-) -> Iterator[Finding]:
-    """Yield a finding for each field of a result that the action's schema does not have."""
-    by_id = {step.id: step for step in playbook.steps}
-    for path in template.references:
-        if path[0] == "steps" and len(path) > 2:
-            step, keys = by_id.get(str(path[1])), path[2:]
-        elif path[0] in ("result", "previous") and len(path) > 1 and index is not None:
-            step, keys = playbook.steps[index], path[1:]
-        else:
-            continue
-        if not isinstance(step, ActionStep) or step.action not in results:
-            continue
-        if path[0] == "steps" and step.keep is not None and keys[0] not in step.keep:
-            yield Finding("error", pointer, f"step {shown(step.id)} does not keep {shown(keys[0])} of its result")
-            continue
-        missing = missing_of(results[step.action], keys)
-        if missing is not None:
-            yield Finding("error", pointer, f"the result of {shown(step.action)} has no {missing}")
+def _unplanned(step: ActionStep, pointer: str, schema: Schema, effect: str) -> Iterator[Finding]:
+    """Warn of a step that makes a job, or cannot be undone, without a plan that bounds what it changes."""
+    known = schema.get("properties", {})
+    bounded = "plan" in known and (effect == "irreversible" or (effect == "write" and "search_params" in known))
+    if not bounded or "plan" in schema.get("required", ()) or step.with_.get("dry_run") is True:
+        return
+    if step.with_.get("plan") is None:
+        effects = "can't be undone" if effect == "irreversible" else "changes mail"
+        message = (
+            f"{shown(step.action)} {effects} and has no plan, so nothing limits it to messages that were counted: "
+            'run preview-job in an earlier step and write plan: "{{ steps.ID }}"'
+        )
+        yield warning(below(pointer, "with"), message)
 
 
 def _late_refusals(playbook: Playbook, effects: Mapping[str, str]) -> Iterator[Finding]:
     changed: str | None = None
     for index, step in enumerate(playbook.steps):
-        if isinstance(step, ActionStep) and effects.get(step.action, "read") != "read":
-            changed = changed or step.id
-        if isinstance(step, CheckStep) and step.outcome == "refused" and changed is not None:
+        if isinstance(step, CheckStep | PauseStep) and step.outcome == "refused" and changed is not None:
+            kind = "check" if isinstance(step, CheckStep) else "pause"
             message = (
-                f"step {shown(changed)} may have changed something before this check refuses; use outcome: incomplete"
+                f"step {shown(changed)} may have changed something before this {kind} refuses; use outcome: incomplete"
             )
-            yield Finding("warning", below("/steps", index), message)
+            yield warning(below("/steps", index), message)
+        if _changes(step, playbook.parts, effects):
+            changed = changed or step.id
+
+
+def _changes(step: Step, parts: Mapping[str, Playbook], effects: Mapping[str, str]) -> bool:
+    if isinstance(step, ActionStep):
+        return effects.get(step.action, "read") != "read"
+    if isinstance(step, PlaybookStep) and step.playbook in parts:
+        every = (inner for part in playbooks_below(parts[step.playbook], parts) for inner in part.steps)
+        return any(isinstance(inner, ActionStep) and _changes(inner, parts, effects) for inner in every)
+    return False

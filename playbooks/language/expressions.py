@@ -77,6 +77,17 @@ _INSTEAD: dict[type[nodes.Node], str] = {
     nodes.Concat: "~ is not allowed, because it writes null as None; use + between texts, or {{ a }}{{ b }}",
 }
 
+# The places where the names exist that not every expression can read.
+_SCOPES = {
+    "item": "`with` of a playbook step with for_each",
+    "index": "`with` of a playbook step with for_each",
+    "previous": "`with` and `repeat` of an action step",
+    "result": "`repeat` of an action step",
+    "error": "`on_error`",
+    "attempt": "`repeat` and `on_error`",
+    "omit": "`with`, `set` and `about`",
+}
+
 
 @dataclass(frozen=True)
 class Template:
@@ -120,15 +131,18 @@ def has_expression(text: str) -> bool:
     return any(mark in text for mark in ("{{", "{%", "{#"))
 
 
-def compile_template(source: str, names: frozenset[str]) -> Template:
-    """Compile a text of a playbook that may read the variables `names`. Raises: TemplateInvalid."""
+def compile_template(source: str, names: frozenset[str], paths: Mapping[str, str] | None = None) -> Template:
+    """Compile a text of a playbook that may read the variables `names`. Raises: TemplateInvalid.
+
+    paths: what an author may have meant by another name, such as `inputs.alert` by `alert`.
+    """
     if len(source) > MAX_TEMPLATE:
         raise TemplateInvalid(f"longer than {MAX_TEMPLATE} characters")
     try:
         tree = _ENVIRONMENT.parse(source)
         parts = list(_parts(tree))
         for part in parts:
-            _vet(part, names)
+            _vet(part, names, paths or {})
         pieces = tuple(part.data if isinstance(part, nodes.TemplateData) else _compiled(part) for part in parts)
     except TemplateError as error:
         raise TemplateInvalid(f"not a valid expression: {error.message or error}") from None
@@ -160,14 +174,19 @@ def _compiled(expression: nodes.Expr) -> TemplateExpression:
     return TemplateExpression(_ENVIRONMENT.from_string(template), undefined_to_none=False)
 
 
-def _vet(node: nodes.Node, names: frozenset[str]) -> None:
+def _hint(name: str, names: frozenset[str], paths: Mapping[str, str]) -> str:
+    if name in _SCOPES:
+        return f": it exists only in {_SCOPES[name]}."
+    return f"; did you mean {shown(paths[name])}?" if name in paths else did_you_mean(name, names) or "."
+
+
+def _vet(node: nodes.Node, names: frozenset[str], paths: Mapping[str, str]) -> None:
     if not isinstance(node, _ALLOWED):
         raise TemplateInvalid(_INSTEAD.get(type(node), f"{type(node).__name__} is not allowed in expressions"))
     if isinstance(node, nodes.Name) and node.name not in names:
         readable = ", ".join(sorted(names))
-        hint = did_you_mean(node.name, names) or "."
         raise TemplateInvalid(
-            f"unknown name {shown(node.name)}{hint} Available names: {readable}. "
+            f"unknown name {shown(node.name)}{_hint(node.name, names, paths)} Available names: {readable}. "
             "Write a key with a dash as steps['a-b']"
         )
     if isinstance(node, nodes.Getattr) and node.attr.startswith("__"):
@@ -177,7 +196,7 @@ def _vet(node: nodes.Node, names: frozenset[str]) -> None:
     if isinstance(node, nodes.Test) and node.name not in _ENVIRONMENT.tests:
         raise TemplateInvalid(f"unknown test 'is {node.name}'{did_you_mean(node.name, _ENVIRONMENT.tests)}")
     for child in node.iter_child_nodes():
-        _vet(child, names)
+        _vet(child, names, paths)
 
 
 def _vet_filter(node: nodes.Filter) -> None:

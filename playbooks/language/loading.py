@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from core.errors import Problem
-from core.json_values import Json, NotPlainJson, below, did_you_mean, plain, shown
+from core.json_values import Json, NotPlainJson, below, plain, shown
 from core.strict_yaml import MAX_BYTES, YamlRefused, line_of, read
-from core.validation_text import plain_message
 from playbooks.language.errors import PlaybookInvalid, PlaybookNotFound
-from playbooks.language.format import STEP_KINDS, ErrorHandler, InputSpec, Playbook, Repeat, Retry, ValueSpec
+from playbooks.language.format import STEP_KINDS, PauseStep, Playbook, ValueSpec
+from playbooks.language.structure import explained, has_unquoted_expression, version_problems
 
 
 def load(source: str | Path) -> Playbook:
@@ -35,7 +34,9 @@ def load(source: str | Path) -> Playbook:
     try:
         found = read(text)
     except YamlRefused as error:
-        raise PlaybookInvalid(problems=[_problem(error.pointer, error.message, error.line)]) from None
+        unquoted = has_unquoted_expression(text, error.line)
+        message = 'an expression needs quotes, as in key: "{{ inputs.name }}"' if unquoted else error.message
+        raise PlaybookInvalid(problems=[_problem(error.pointer, message, error.line)]) from None
     return from_document(found.data, lines=found.lines)
 
 
@@ -47,9 +48,9 @@ def from_document(document: Json, *, lines: dict[str, int] | None = None) -> Pla
     except NotPlainJson as error:
         problems = [Problem(pointer=error.pointer, message=error.message)]
     except ValidationError as error:
-        problems = _merged([_explained(document, dict(e)) for e in error.errors(include_url=False)])
+        problems = explained(document, error)
     else:
-        problems = list(_contradictions(playbook))
+        problems = [*version_problems(document), *_contradictions(playbook)]
     if problems:
         located = [_problem(p["pointer"], p["message"], line_of(lines, p["pointer"])) for p in problems]
         raise PlaybookInvalid(problems=located)
@@ -89,6 +90,9 @@ def _contradictions(playbook: Playbook) -> list[Problem]:
     ]
     for name, spec in playbook.inputs.items():
         problems += _bad_patterns(spec, below("/inputs", name))
+    for index, step in enumerate(playbook.steps):
+        if isinstance(step, PauseStep) and step.accepts is not None:
+            problems += _bad_patterns(step.accepts, below("/steps", index, "accepts"))
     return problems
 
 
@@ -103,60 +107,6 @@ def _bad_patterns(spec: ValueSpec, pointer: str) -> list[Problem]:
     if spec.items is not None:
         problems += _bad_patterns(spec.items, below(pointer, "items"))
     return problems
-
-
-def _explained(document: Json, error: dict[str, Any]) -> Problem:
-    """Return an error of pydantic as a problem in the format's terms."""
-    tags = {f"{key} step" for key in STEP_KINDS} | {"[key]"}
-    location = [part for part in error["loc"] if part not in tags]
-    while location and not _exists(document, location[:-1]):
-        location.pop()
-    pointer = below("", *location)
-    key = str(location[-1]) if location else ""
-    kind = error["type"]
-    message = plain_message(error)
-    if kind == "extra_forbidden":
-        tag = next((part for part in error["loc"] if part in tags), None)
-        message = f"unknown key {shown(key)}{did_you_mean(key, _known_keys(location, tag))}"
-    elif kind == "missing":
-        message = f"the key {shown(key)} is missing"
-    elif kind == "union_tag_not_found":
-        message = f"a step must have exactly one of the keys {', '.join(STEP_KINDS)}"
-    elif kind == "model_type":
-        message = "must be a map of keys and values"
-    elif kind == "string_pattern_mismatch":
-        message = "must start with a lower-case letter, then lower-case letters, digits or _ (ids also -), 64 at most"
-    return Problem(pointer=pointer, message=message)
-
-
-def _merged(problems: list[Problem]) -> list[Problem]:
-    """Join the problems of each place: pydantic reports one per kind that a value could be."""
-    merged: dict[str, str] = {}
-    for problem in problems:
-        earlier = merged.get(problem["pointer"])
-        message = problem["message"]
-        merged[problem["pointer"]] = message if earlier is None else f"{earlier}, or {message}"
-    return [Problem(pointer=pointer, message=message) for pointer, message in merged.items()]
-
-
-def _known_keys(location: list[Any], tag: str | None) -> list[str]:
-    models: list[type[BaseModel]] = [Playbook]
-    if "on_error" in location or "repeat" in location:
-        models = [ErrorHandler, Retry, Repeat]
-    elif tag is not None:
-        models = [STEP_KINDS[tag.removesuffix(" step")]]
-    elif location[:1] == ["inputs"]:
-        models = [InputSpec]
-    return [field.alias or name for model in models for name, field in model.model_fields.items()]
-
-
-def _exists(document: Json, location: list[Any]) -> bool:
-    for part in location:
-        try:
-            document = document[part]
-        except (KeyError, IndexError, TypeError):
-            return False
-    return isinstance(document, dict | list)
 
 
 def _problem(pointer: str, message: str, line: int | None) -> Problem:

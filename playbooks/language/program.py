@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Literal, TypeAlias
 
 from core.errors import Problem
@@ -168,6 +168,11 @@ class Program:
     fields: dict[str, Field] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
+    @cached_property
+    def _paths(self) -> dict[str, str]:
+        steps = {step.id: f"steps.{step.id}" for step in self.playbook.steps}
+        return steps | {name: f"inputs.{name}" for name in self.playbook.inputs}
+
     def at(self, step_index: int, *parts: object) -> Field:
         """Return the field at `/steps/<index>/<parts…>`."""
         return self.fields[below("/steps", step_index, *parts)]
@@ -208,7 +213,7 @@ class Program:
             return [self._tree(item, below(pointer, index), names) for index, item in enumerate(value)]
         if isinstance(value, str) and has_expression(value):
             try:
-                return compile_template(value, names)
+                return compile_template(value, names, self._paths)
             except TemplateInvalid as error:
                 self.problems.append(Problem(pointer=pointer, message=str(error)))
                 # Never evaluated: a playbook with problems is not run.

@@ -162,6 +162,12 @@ def missing_of(root: Schema, path: tuple[str | int, ...]) -> str | None:
     places: list[Any] = [root]
     for key in path:
         objects = [place for start in places for place in _alternatives(start, root)]
+        if isinstance(key, int):
+            arrays = [o for o in objects if isinstance(o, Mapping) and o.get("type") == "array"]
+            if not arrays or any("items" not in array for array in arrays):
+                return None
+            places = [array["items"] for array in arrays]
+            continue
         closed = objects and all(
             isinstance(o, Mapping) and ("properties" in o or o.get("type") in _SCALARS) for o in objects
         )

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from playbooks.language.check import Finding, check, check_source
+from playbooks.language.check import check, check_source
+from playbooks.language.finding import Finding
 from playbooks.language.format import Playbook
 from playbooks.language.loading import load
 
@@ -195,7 +196,7 @@ def test_good_parameters_have_no_finding(params: str) -> None:
         ),
         (
             "[{id: x, check: true, otherwise: no}, {id: y, set: {v: '{{ steps.x }}'}}]",
-            ("error", "/steps/1/set/v", "step 'x' has no result: only action and set steps have one"),
+            ("error", "/steps/1/set/v", "step 'x' has no result: only action, set, pause and playbook steps have one"),
         ),
         (
             "[{id: x, action: get-job, when: '{{ inputs.n > 1 }}'}, {id: y, set: {v: '{{ steps.x.a }}'}}]",

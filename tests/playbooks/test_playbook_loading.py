@@ -120,7 +120,7 @@ def problems(text: str) -> dict[str, str]:
         (
             HEAD.replace("playbook: 1", "playbook: 2") + "steps: [{id: x, action: y}]",
             "/playbook",
-            "line 1: must be 1",
+            "line 1: must be the number 1, the version of the format: write `playbook: 1`",
         ),
     ],
 )

@@ -18,7 +18,8 @@ from core.errors import OutcomeUnknown, PackError
 from platforms.playbook_session import traits
 from playbooks import library
 from playbooks.drivers import local
-from playbooks.language.check import Finding, check
+from playbooks.language.check import check
+from playbooks.language.finding import Finding
 from playbooks.language.format import ActionStep, Playbook
 from playbooks.language.inputs import accept
 from playbooks.language.loading import load

@@ -13,8 +13,8 @@ from platforms.cli.views.layout import facts, paragraph, whole
 from platforms.cli.views.palette import BAD, GOOD, QUIET, STRONG, WARNING
 from platforms.cli.views.screen import Screen
 from platforms.cli.views.tables import Column, grid
-from playbooks.language.check import Finding
 from playbooks.language.errors import PlaybookInvalid
+from playbooks.language.finding import Finding
 from playbooks.language.format import (
     ActionStep,
     CheckStep,

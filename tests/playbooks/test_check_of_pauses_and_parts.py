@@ -1,0 +1,287 @@
+"""check finds problems of pauses, of the playbooks that steps run, of key and outputs, and texts of other languages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from playbooks import library
+from playbooks.language.check import check, check_source
+from playbooks.language.finding import Finding
+from playbooks.language.format import Playbook
+from playbooks.language.loading import from_document, load
+
+HEAD = "playbook: 1\nid: root\ntitle: Root\n"
+PART = """
+inputs: {who: {type: string}, most: {type: integer, default: 5, maximum: 9}, note: {type: string, default: null}}
+steps: [{id: r, action: read, with: {who: "{{ inputs.who }}", most: "{{ inputs.most }}", note: "{{ inputs.note }}"}}]
+outputs: {moved: "{{ steps.r.n }}"}
+"""
+WAITING = "steps: [{pause: go, otherwise: late}]"
+MOVING = "steps: [{action: move, with: {plan: p}}]"
+PLAN: dict[str, Any] = {"properties": {"plan": {}, "search_params": {}, "dry_run": {}}}
+ACTIONS: dict[str, Any] = {
+    "read": {},
+    "move": PLAN,
+    "move-named": {"properties": {"ids": {}}},
+    "create": {**PLAN, "required": ["plan"]},
+}
+EFFECTS = {"read": "read", "move": "irreversible", "move-named": "irreversible", "create": "irreversible"}
+
+
+def playbook_of(text: str, **parts: str) -> Playbook:
+    documents = {
+        name: load(f"playbook: 1\nid: {name}\ntitle: Part\n{part}").document()
+        for name, part in {"part": PART, **parts}.items()
+    }
+    return from_document({**load(HEAD + text).document(), "parts": documents})
+
+
+def findings_of(text: str, **parts: str) -> list[tuple[str, str, str]]:
+    found = check(playbook_of(text, **parts), ACTIONS, effects=EFFECTS)
+    return [(finding.severity, finding.pointer, finding.message) for finding in found]
+
+
+def runs(with_: str, more: str = "") -> str:
+    return f"steps: [{{id: job, playbook: part, with: {with_}{more}}}]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "pointer", "message"),
+    [
+        (runs("{who: a, hwo: b}"), "/steps/0/with/hwo", "unknown input 'hwo' of 'part'; did you mean 'who'?"),
+        (runs("{}"), "/steps/0/with/who", "the input 'who' of 'part' is missing"),
+        (runs("{who: 3}"), "/steps/0/with/who", "must be of type string, not integer 3"),
+        (runs("{who: a, most: 10}"), "/steps/0/with/most", "must be at most 9"),
+        (runs("{who: a, most: '{{ run.id }}0'}"), "/steps/0/with/most", "must be of type integer, not a text with"),
+        (runs("{who: '{{ item }}'}"), "/steps/0/with/who", "unknown name 'item': it exists only in `with` of a playb"),
+        (
+            runs("{who: a}") + 'outputs: {n: "{{ steps.job.mvoed }}"}',
+            "/outputs/n",
+            "the result of the playbook 'part' has no 'mvoed'; did you mean 'moved'?",
+        ),
+        (
+            runs("{who: '{{ item }}'}", ", for_each: [a]") + 'outputs: {n: "{{ steps.job.moved }}"}',
+            "/outputs/n",
+            "the result of the playbook 'part' has no 'moved'",
+        ),
+        (
+            runs("{who: '{{ item }}'}", ", for_each: [a]") + 'outputs: {n: "{{ steps.job.runs[0].outputs.x }}"}',
+            "/outputs/n",
+            "the result of the playbook 'part' has no 'x'",
+        ),
+        (
+            runs("{who: a}", ", on_error: [{type: NotFound, retry: {times: 1, after: 1}}]"),
+            "/steps/0/on_error/0/retry",
+            "a step with `playbook` is not repeated; handle the error in the playbook that it runs",
+        ),
+        (
+            "steps: [{playbook: broken}]",
+            "/steps/0/playbook",
+            "the playbook 'broken' has 1 invalid expression; check it: cfes playbook check broken",
+        ),
+        (
+            "steps: [{id: p, pause: go, otherwise: late}, {check: '{{ steps.p.valeu }}', otherwise: x}]",
+            "/steps/1/check",
+            "the result of step 'p' has no 'valeu'; did you mean 'value'?",
+        ),
+        (
+            "steps: [{id: p, pause: go, accepts: {type: boolean}, otherwise: x}, "
+            "{check: '{{ steps.p.value.by }}', otherwise: x}]",
+            "/steps/1/check",
+            "the result of step 'p' has no 'by'",
+        ),
+        (
+            "steps: [{id: s, set: {plan: 1}}, {check: '{{ steps.s.pla }}', otherwise: x}]",
+            "/steps/1/check",
+            "the result of step 's' has no 'pla'; did you mean 'plan'?",
+        ),
+        ("outputs: done\nsteps: [{sleep: 1}]", "/outputs", "must be a map of names, or exactly one expression in"),
+        ("key: case\nsteps: [{sleep: 1}]", "/key", "every run would have this key; read an input"),
+        (
+            'key: "{{ inputs.n }}"\ninputs: {n: {type: integer}}\nsteps: [{sleep: 1}]',
+            "/key",
+            'the key must be text, and this input is not; add a text, as in "case {{ inputs.n }}"',
+        ),
+        ('key: "{{ steps.a }}"\nsteps: [{sleep: 1}]', "/key", "unknown name 'steps'"),
+        ("steps: [{sleep: -1}]", "/steps/0/sleep", "must be a number of seconds from 0 to 86400"),
+        (
+            "inputs: {a: {type: object}}\nsteps: [{check: '{{ a.x }}', otherwise: x}]",
+            "/steps/0/check",
+            "unknown name 'a'; did you mean 'inputs.a'?",
+        ),
+        ("steps: [{check: '${{ true }}', otherwise: x}]", "/steps/0/check", "write {{ … }} without the $"),
+    ],
+)
+def test_an_error_is_found(text: str, pointer: str, message: str) -> None:
+    found = findings_of(text, broken='steps: [{check: "{{ nothing }}", otherwise: x}]')
+    errors = [(at, text[: len(message)]) for severity, at, text in found if severity == "error"]
+    assert errors == [(pointer, message)], found
+
+
+@pytest.mark.parametrize(
+    ("accepts", "pointer", "reason"),
+    [
+        ("{type: string, enum: [1, true]}", "/enum", "no value is possible: none of 1, true fits the other rules"),
+        ("{type: [integer, boolean], enum: [yes]}", "/enum", "no value is possible: none of 'yes'"),
+        ("{type: string, pattern: '^a', enum: [b]}", "/enum", "no value is possible: none of 'b'"),
+        ("{type: integer, minimum: 3, maximum: 2}", "/minimum", "no number is possible: minimum 3 is over maximum 2"),
+        ("{type: integer, minimum: 1.2, maximum: 1.8}", "/minimum", "no whole number is possible between"),
+        ("{type: string, minLength: 3, maxLength: 2}", "/minLength", "no text is possible: minLength 3 is over"),
+        ("{type: array, minItems: 2, maxItems: 1}", "/minItems", "no list is possible: minItems 2 is over"),
+        (
+            "{type: array, minItems: 1, items: {type: string, enum: [1]}}",
+            "/items/enum",
+            "no value is possible: none of 1",
+        ),
+        (
+            "{type: object, required: [by], properties: {by: {type: string, minLength: 2, maxLength: 1}}}",
+            "/properties/by/minLength",
+            "no text is possible",
+        ),
+    ],
+)
+def test_a_pause_that_no_value_can_end_is_an_error(accepts: str, pointer: str, reason: str) -> None:
+    ((severity, at, message),) = findings_of(f"steps: [{{pause: go, accepts: {accepts}, otherwise: late}}]")
+    assert (severity, at) == ("error", f"/steps/0/accepts{pointer}")
+    assert message.startswith(f"nothing can answer this pause: {reason}")
+
+
+@pytest.mark.parametrize("name", ["within", "count"])
+@pytest.mark.parametrize("value", ["0", "-1", "11", "'2'"])
+def test_a_pause_without_time_or_with_too_many_signals_is_an_error(name: str, value: str) -> None:
+    found = findings_of(f"steps: [{{pause: go, {name}: {value}, otherwise: late}}]")
+    expected = [] if (name, value) == ("within", "11") else [("error", f"/steps/0/{name}")]
+    assert [(severity, at) for severity, at, _ in found] == expected
+
+
+@pytest.mark.parametrize(
+    "accepts",
+    [
+        "{type: [string, integer], minimum: 3, maximum: 2}",
+        "{type: array, minItems: 0, items: {type: string, enum: [1]}}",
+        "{type: object, required: [by]}",
+        "{type: object, properties: {by: {type: string, enum: [1]}}}",
+        "{type: string, enum: [a]}",
+        "{type: integer, minimum: 2, maximum: 2}",
+    ],
+)
+def test_a_pause_that_some_value_can_end_has_no_error(accepts: str) -> None:
+    assert findings_of(f"steps: [{{pause: go, accepts: {accepts}, otherwise: late}}]") == []
+
+
+def test_an_input_that_nobody_can_give_is_an_error() -> None:
+    ((severity, at, message),) = findings_of(
+        'inputs: {n: {type: integer, minimum: 2, maximum: 1}}\nsteps: [{action: read, with: {n: "{{ inputs.n }}"}}]'
+    )
+    assert (severity, at, message[:29]) == ("error", "/inputs/n/minimum", "nobody can give this input: n")
+
+
+@pytest.mark.parametrize(
+    ("text", "pointer", "message"),
+    [
+        (runs("{who: a}", ", at_most: 2"), "/steps/0/at_most", "at_most has no effect without for_each"),
+        (runs("{who: a}", ", for_each: []"), "/steps/0/for_each", "the list is empty, so the playbook never runs"),
+        (
+            "steps: [{id: each, playbook: waiting, for_each: [1, 2], at_most: 2}]",
+            "/steps/0/at_most",
+            "2 runs can wait for the signal 'go' at the same time; an answer must then name the run, such as each[1]",
+        ),
+        (
+            "steps: [{pause: go, accepts: {type: string, enum: [a, 1]}, otherwise: x}]",
+            "/steps/0/accepts/enum/1",
+            "1 is never possible: it must be of type string, not integer 1",
+        ),
+        ("steps: [{id: m, action: move, with: {search_params: x}}]", "/steps/0/with", "'move' can't be undone and has"),
+        (
+            "steps: [{id: m, action: move, with: {plan: null}}]",
+            "/steps/0/with",
+            "'move' can't be undone and has no plan",
+        ),
+        (
+            "steps: [{id: m, playbook: moving}, {check: true, otherwise: x}]",
+            "/steps/1",
+            "step 'm' may have changed something before this check refuses; use outcome: incomplete",
+        ),
+        (
+            "steps: [{id: m, action: move, with: {plan: p}}, {pause: go, otherwise: x}]",
+            "/steps/1",
+            "step 'm' may have changed something before this pause refuses; use outcome: incomplete",
+        ),
+        (
+            "steps: [{id: p, pause: go, otherwise: x, when: '{{ run.key }}'}, {set: {v: '{{ steps.p.value }}'}}]",
+            "/steps/1/set/v",
+            "step 'p' may have no result; guard it",
+        ),
+        (
+            runs("{who: a}", ", on_error: [{type: '*', do: continue}]").replace(
+                "}]\n", "}, {set: {v: '{{ steps.job.moved }}'}}]"
+            ),
+            "/steps/1/set/v",
+            "step 'job' may have no result; guard it",
+        ),
+        ("steps: [{set: {v: 'at ${{ run.id }}'}}]", "/steps/0/set/v", "the $ before {{ … }} stays in the text"),
+        ("steps: [{set: {v: '${inputs.x}'}}]", "/steps/0/set/v", "'${inputs.x}' is text here; write an expression"),
+        ("steps: [{set: {v: '<% ctx().x %>'}}]", "/steps/0/set/v", "'<% ctx().x %>' is text here"),
+        (
+            "steps: [{id: s, set: {v: 1}}, {set: {w: steps.s.v}}]",
+            "/steps/1/set/w",
+            'this is text; to read the value write "{{ steps.s.v }}"',
+        ),
+    ],
+)
+def test_a_warning_is_given(text: str, pointer: str, message: str) -> None:
+    found = findings_of(text, waiting=WAITING, moving=MOVING)
+    assert [(s, at, text[: len(message)]) for s, at, text in found] == [("warning", pointer, message)], found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        runs("{who: a, most: 9, note: null}") + 'outputs: "{{ steps.job }}"',
+        runs("{who: '{{ item.name }}', note: 'no {{ index }}'}", ", for_each: [{name: a}], at_most: 3")
+        + 'outputs: {n: "{{ steps.job.runs[0].outputs.moved }}", all: "{{ steps.job.runs | length }}"}',
+        runs("{who: a}", ", on_error: [{type: '*', do: continue}]") + 'outputs: {n: "{{ steps.job.moved }}"}',
+        "steps: [{id: p, pause: go, count: 2, accepts: {type: object, required: [by]}, otherwise: late}]\n"
+        'outputs: {by: "{{ steps.p.value.by }}", first: "{{ steps.p.values[0].by }}"}',
+        'key: "{{ inputs.a.AlertID }}"\ninputs: {a: {type: object}}\nsteps: [{sleep: "{{ inputs.a.wait }}"}]',
+        "steps: [{action: move-named, with: {ids: []}}]",
+        "steps: [{action: move, with: {dry_run: true}}]",
+        "steps: [{id: job, playbook: middle}]\noutputs: {n: '{{ steps.job.moved }}'}",
+    ],
+)
+def test_a_sound_playbook_has_no_finding(text: str) -> None:
+    middle = runs("{who: a}") + 'outputs: "{{ steps.job }}"'
+    assert findings_of(text, middle=middle) == []
+
+
+def test_a_plan_that_is_missing_as_a_parameter_is_reported_once() -> None:
+    found = findings_of("steps: [{action: create}]")
+    assert [(at, message) for _, at, message in found] == [("/steps/0/with/plan", "the key 'plan' is missing")]
+
+
+def test_a_part_is_named_with_its_file(tmp_path: Path) -> None:
+    root, part = tmp_path / "root.yaml", tmp_path / "part.yaml"
+    root.write_text(HEAD + "steps:\n- {playbook: part}\n- {playbook: absent}\n- {id: x, action: raed}\n")
+    part.write_text("playbook: 1\nid: part\ntitle: Part\nsteps:\n- {run: x}\n")
+    found = check_source(root, ACTIONS, bundle=lambda playbook: library.with_parts(playbook, root))
+    assert [(f.pointer, f.line) for f in found] == [
+        ("/steps/0/playbook", 5),
+        ("/steps/1/playbook", 6),
+        ("/steps/2/action", 7),
+    ]
+    assert found[0].message.startswith("part.yaml: ")
+    assert "/steps/0: line 5: a step must have exactly one of the keys" in found[0].message
+    assert found[1].message.startswith("unknown playbook 'absent'")
+
+
+def test_a_playbook_that_runs_itself_through_another_is_found(tmp_path: Path) -> None:
+    root = tmp_path / "root.yaml"
+    root.write_text(HEAD + "steps:\n- {sleep: 1}\n- {playbook: part}\n")
+    (tmp_path / "part.yaml").write_text("playbook: 1\nid: part\ntitle: Part\nsteps: [{playbook: root}]\n")
+    found = check_source(root, ACTIONS, bundle=lambda playbook: library.with_parts(playbook, root))
+    assert found == [
+        Finding("error", "/steps/1/playbook", "a playbook can't run itself: root → part → root", 6),
+    ]
