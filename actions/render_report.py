@@ -38,7 +38,9 @@ class Params(ActionParams):
     job: JobDocument = Field(description="The job, or the result of get-job, wait-for-job or a create.")
     outcome: str | None = Field(None, description="The outcome, as wait-for-job gives it.")
     export: dict[str, Any] | None = Field(None, description="The result of export-job-messages.")
-    rows: str | None = Field(None, min_length=1, max_length=4096, description="Path of the exported NDJSON file.")
+    rows: str | None = Field(
+        None, min_length=1, max_length=4096, description="The exported NDJSON file: a path, or the URL of an object."
+    )
     alert: AlertFacts | None = Field(None, description="The alert that started the response.")
     playbook: str | None = Field(None, max_length=200, description="The playbook that ran.")
     generated_at: str | None = Field(

@@ -16,7 +16,7 @@
     outcome         "succeeded", "partial", "failed" or "cancelled"; derived from the job if absent
     export          {written, complete, expected, missing, counts_by_status {status: count},
                     files [{path, format, bytes, sha256, rows}]}
-    rows            path of an NDJSON file of rows, or any iterable of rows (JSON objects)
+    rows            path or URL of an NDJSON file of rows, or any iterable of rows (JSON objects)
     warnings        [text, or any JSON value]
     timings         {name: seconds}: durations measured by this pack
 """

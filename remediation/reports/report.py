@@ -12,7 +12,6 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -20,6 +19,7 @@ from markupsafe import Markup
 
 from core.errors import ParameterError
 from core.quantity import counted
+from remediation.exports.destinations.local_copy import local_copy
 from remediation.exports.destinations.place import open_place
 from remediation.exports.files.atomic_file import FileRecord, atomic_file
 from remediation.exports.files.path_checks import checked_destination, reason
@@ -39,7 +39,7 @@ _TEMPLATES = {"html": "report.html.j2", "markdown": "report.md.j2"}
 
 
 def render(facts: Mapping[str, Any], format: ReportFormat) -> str:  # noqa: A002 -- the parameter's name everywhere
-    """Return the report as text. If `rows` is a path, the row file is read once and not kept in memory.
+    """Return the report as text. If `rows` is a path or the URL of an object, the row file is read once.
 
     Raises: ParameterError for an unknown format (pointer `/format`) or an unreadable row file (pointer `/rows`).
     """
@@ -114,12 +114,15 @@ def _read(facts: Mapping[str, Any], hashes: Mapping[str, str]) -> Report:
     tally, checks, created = None, list[Check](), job_of(facts).created
     if isinstance(rows, str | os.PathLike):
         lines = _Lines()
-        try:
-            with Path(rows).open("rb") as file:
-                tally = Tally(lines.rows(file), created)
-        except (OSError, ValueError) as error:
-            why = reason(error) if isinstance(error, OSError) else str(error)
-            raise ParameterError.at("/rows", f"{str(rows)!r} can't be read: {why}") from error
+        with local_copy(str(rows), "/rows") as path:
+            if path is None:
+                raise ParameterError.at("/rows", f"there is no object {str(rows)!r}")
+            try:
+                with path.open("rb") as file:
+                    tally = Tally(lines.rows(file), created)
+            except (OSError, ValueError) as error:
+                why = reason(error) if isinstance(error, OSError) else str(error)
+                raise ParameterError.at("/rows", f"{str(rows)!r} can't be read: {why}") from error
         digest = lines.sha256.hexdigest()
         hashes = {str(rows): digest}
         own = [text(record.get("sha256")) for record in records if text(record.get("path")) == str(rows)]

@@ -9,6 +9,9 @@ import pytest
 
 from actions import render_report
 from actions.shapes.example_job import JOB_ID, example_job
+from core.errors import ParameterError
+from tests.object_stores import Bucket
+from tests.remediation.reports.sample_job import json_text, row
 
 
 def test_a_summary_is_written_and_returned(tmp_path: Path) -> None:
@@ -41,3 +44,17 @@ def test_a_result_with_a_job_gives_the_report_of_that_job(outcome: str | None, t
         render_report.run({**file_params, "job": result})["text"]
         == render_report.run({**file_params, "job": job})["text"]
     )
+
+
+def test_the_rows_and_the_report_can_be_objects_in_a_store(bucket: Bucket) -> None:
+    bucket.put("rows.ndjson", json_text(row(1)) + b"\n")
+    params = {"job": example_job(), "rows": bucket.url("rows.ndjson"), "format": "summary"}
+    result = render_report.run({**params, "destination": bucket.url("report.txt")})
+    assert result["file"]["path"] == bucket.url("report.txt")
+    assert bucket.get("report.txt") == result["text"].encode()
+    html = render_report.run({**params, "destination": bucket.url("report.html"), "format": "html"})
+    assert b"corp.example" in (bucket.get("report.html") or b""), html
+    with pytest.raises(ParameterError, match="/rows: there is no object 's3://"):
+        render_report.run({**params, "rows": bucket.url("none"), "destination": bucket.url("report.txt")})
+    with pytest.raises(ParameterError, match="/rows: the URL names a bucket"):
+        render_report.run({**params, "rows": "s3://evidence", "destination": bucket.url("report.txt")})

@@ -141,10 +141,14 @@ class ObjectStore:
                 raise _Occupied from None
             self._put(source, create=False)
 
-    def fetch(self, to: Path) -> bool:
-        """Write the object to a new file, block by block. Return False if there is no such object."""
+    def fetch(self, to: Path, *, most: int | None = None) -> bool:
+        """Write the object to a new file, block by block. Return False if there is no such object.
+
+        most: write only this many bytes of a larger object.
+        """
         try:
             size = self._retry(self._size)
+            size = size if most is None else min(size, most)
             descriptor = os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE)
             with open(descriptor, "wb") as file:  # noqa: PTH123 -- a descriptor
                 for start in range(0, size, BLOCK_BYTES):

@@ -36,17 +36,17 @@ def is_url(destination: str) -> bool:
     return _URL.match(destination) is not None
 
 
-def parse(destination: str) -> ObjectUrl:
-    """Return the object that a URL names.
+def parse(destination: str, pointer: str = "/destination") -> ObjectUrl:
+    """Return the object that a URL names. pointer: of the parameter that has the URL.
 
-    Raises: ParameterError with the reason and without the URL (pointer `/destination`).
+    Raises: ParameterError with the reason and without the URL.
     """
     found = _URL.fullmatch(destination)
     if found is None:
-        raise ParameterError.at("/destination", "not a valid URL")
+        raise ParameterError.at(pointer, "not a valid URL")
     url = ObjectUrl(found[1], found[2], found[3] or "")  # type: ignore[arg-type]  # checked next
     if problem := _problem_of(url):
-        raise ParameterError.at("/destination", problem)
+        raise ParameterError.at(pointer, problem)
     return url
 
 
