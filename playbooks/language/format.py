@@ -62,7 +62,11 @@ class InputSpec(ValueSpec):
     """One input of the playbook. Without a `default` it must be given; `default: null` makes it optional."""
 
     title: str = Field("", description="A short name for forms.")
-    primary: bool = Field(False, description="The input that a command line takes as a file (`--input FILE`).")
+    primary: bool = Field(
+        False,
+        description="The input that a command line takes as a file (`--input FILE`): of a string the text, of an "
+        "object one record, of any other type the JSON value.",
+    )
     default: Json = Field(None, description="The value if none is given. null makes the input optional.")
 
     @property

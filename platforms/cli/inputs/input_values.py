@@ -67,6 +67,12 @@ def inputs_of_each(
     playbook: Playbook, documents: Sequence[str], settings: Sequence[str], notes: list[str]
 ) -> list[dict[str, Any]]:
     """Return the inputs of one run for each record of the primary input. Raises: ParameterError."""
+    primary = playbook.primary_input
+    if primary is not None and not takes_records(playbook.inputs[primary]):
+        raise ParameterError(
+            f"--each runs one record after the other, and the input {primary} of {playbook.id} is not a record",
+            help=f"{HELP} Leave out --each.",
+        )
     found = _read(playbook, documents, settings, INPUT)
     if not found.records or found.primary is None:
         raise ParameterError("--each needs a file of alerts", help=f"{HELP} Add --input FILE.")
@@ -140,7 +146,19 @@ class _Inputs:
             )
         self._refuse_second(name, option)
         self._use(file, option)
-        self.values[name] = self._first_record(file, option)
+        self.values[name] = self._value_of(name, file, option)
+
+    def _value_of(self, name: str, file: str, option: str) -> Any:
+        """Return the value in a file: of an object the first record, of a string the text, of others the JSON."""
+        if name == self._playbook.primary_input and takes_records(self._playbook.inputs[name]):
+            return self._first_record(file, option)
+        data = read_bytes(file, option)
+        try:
+            text = data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise ParameterError(f"{option} {shown(file)} is not UTF-8 text", help=HELP) from None
+        # Editors add a line break at the end, which is not part of the text.
+        return from_text(self._playbook, name, text.removesuffix("\n").removesuffix("\r"), file=shown(file))
 
     def _first_record(self, file: str, option: str) -> dict[str, Any]:
         self.source = f"{option} {shown(file)}"
@@ -167,15 +185,7 @@ class _Inputs:
                 help=f"{HELP} To give a text that begins with @, write @ twice: {name}=@@text",
             )
         self._use(file, option)
-        if name == self._playbook.primary_input and not takes_text(self._playbook, name):
-            return self._first_record(file, option)
-        data = read_bytes(file, option)
-        try:
-            text = data.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            raise ParameterError(f"{option} {shown(file)} is not UTF-8 text", help=HELP) from None
-        # Editors add a line break at the end, which is not part of the text.
-        return from_text(self._playbook, name, text.removesuffix("\n").removesuffix("\r"), file=shown(file))
+        return self._value_of(name, file, option)
 
     def _refuse_second(self, name: str, option: str) -> None:
         before = self._given_by.setdefault(name, option)
@@ -202,6 +212,11 @@ def flags_of(playbook: Playbook) -> list[InputFlag]:
         else InputFlag(f"{SET} {name}", below("", name), _example(name, spec))
         for name, spec in playbook.inputs.items()
     ]
+
+
+def takes_records(spec: InputSpec) -> bool:
+    """Return whether a file for the input has records, such as alerts: it is an object, and never a text."""
+    return "object" in spec.type and "string" not in spec.type
 
 
 def _example(name: str, spec: InputSpec) -> str:

@@ -237,3 +237,44 @@ def test_no_documented_command_has_a_plan_or_a_token_as_an_argument() -> None:
         if secret_argument.search(line)
     ]
     assert found == []
+
+
+@pytest.mark.parametrize(
+    ("type_", "content", "value"),
+    [
+        ("string", "find me\n", "find me"),
+        ("string", '{"a": 1}', '{"a": 1}'),
+        ("[string, object]", '{"a": 1}', '{"a": 1}'),
+        ("array", '["a", {"b": 1}]', ["a", {"b": 1}]),
+        ("array", "[]", []),
+        ("number", "2.5\n", 2.5),
+        ("[integer, boolean]", "true", True),
+    ],
+)
+@pytest.mark.parametrize("option", [("--input", "{}"), ("--input", "main=@{}"), ("--set", "main=@{}")])
+def test_an_input_of_any_type_can_be_primary(
+    cfes: Cfes, tmp_path: Path, type_: str, content: str, value: Any, option: tuple[str, str]
+) -> None:
+    (tmp_path / "any.yaml").write_text(
+        f"playbook: 1\nid: any\ntitle: t\ninputs: {{main: {{type: {type_}, primary: true}}}}\n"
+        'steps: [{sleep: 0}]\noutputs: {main: "{{ inputs.main }}"}\n'
+    )
+    (tmp_path / "given").write_text(content)
+    ended = cfes("playbook", "run", "any.yaml", option[0], option[1].format("given"))
+    assert ended.code == 0, ended.out
+    assert ended.document["outputs"]["main"] == value
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [("x", "'given': must be JSON of type array"), ("{}\n{}", "must be JSON of type array")]
+)
+def test_a_file_that_is_not_json_is_named(cfes: Cfes, tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "any.yaml").write_text(
+        "playbook: 1\nid: any\ntitle: t\ninputs: {main: {type: array, primary: true}}\n"
+        'steps: [{sleep: 0}]\noutputs: {main: "{{ inputs.main }}"}\n'
+    )
+    (tmp_path / "given").write_text(content)
+    ended = cfes("playbook", "run", "any.yaml", "--input", "given")
+    assert ended.code == 2
+    assert message in json.dumps(ended.error)
+    assert "not a record" in cfes("playbook", "run", "any.yaml", "--input", "given", "--each").error["message"]
