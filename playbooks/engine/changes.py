@@ -138,7 +138,7 @@ def with_doubt(record: StepRecord, error: dict[str, Json], exit_code: int) -> tu
 
 def with_changes(error: PackError, found: Sequence[Change]) -> PackError:
     """Return the error that ends a run whose state can't be recorded, with the run's changes in it."""
-    next_ = "Free disk space, then resume the run: a step without a recorded result runs again, which is safe."
+    next_ = f"{error.advice} Then resume the run: a step without a recorded result runs again, which is safe."
     if not found:
         return error.restate(error.message, help=f"Nothing was changed. {next_}")
     error.applied = certain_change(found)

@@ -76,7 +76,7 @@ class RunStoreUnusable(ParameterError):
 class RunStoreUnavailable(TemporaryFailure):
     """The run store can't be read or written at the moment."""
 
-    default_help = "Nothing was run. Free disk space, then run it again."
+    default_help = "Nothing was run. Check the free space of the disk."
 
 
 class RunNotFound(ParameterError):
@@ -133,11 +133,11 @@ class JournalUnwritable(OutputError):
     The exit code is 7 once the run has changed something, or may have (playbooks.engine.changes.with_changes).
     """
 
-    default_help = "Nothing was run. Free disk space or choose another directory."
+    default_help = "Nothing was run. Free disk space, or make the directory writable."
 
 
 class RevisionConflict(JournalUnwritable):
     """Another process has written the run's record since this process read it. This process stops."""
 
     retryable = False
-    default_help = "Nothing was run. Find out which process has the run, then resume the run."
+    default_help = "Nothing was run. Find out which process has the run, and wait until it ends."

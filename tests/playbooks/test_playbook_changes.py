@@ -18,7 +18,9 @@ from core.errors import (
     RateLimited,
 )
 from playbooks.drivers.local import Outcome, resume, run
+from playbooks.engine.changes import Change, with_changes
 from playbooks.engine.state import ActionTraits
+from playbooks.language.errors import JournalUnwritable
 from playbooks.language.format import Playbook
 from playbooks.language.loading import load
 from tests.playbooks.conftest import KEY
@@ -191,3 +193,21 @@ def test_a_refusal_after_steps_without_changes_exits_3(run_purge: Build, remote:
     outcome = run_purge(remote(tidy=[dry], wait_for_job=[wait_of(changed=False)]), load(text))
     assert (outcome.status, outcome.exit_code, outcome.error["applied"]) == ("refused", 3, "no")
     assert "changes" not in outcome.error
+
+
+@pytest.mark.parametrize(
+    ("found", "beginning", "exit_code"),
+    [
+        ([], "Nothing was changed.", 6),
+        ([Change("move", "create-move-job", "yes", "J")], "Step 'move' (create-move-job) is done, job J.", 7),
+    ],
+)
+def test_a_state_that_cannot_be_stored_reports_the_changes_and_the_help_of_its_cause(
+    found: list[Change], beginning: str, exit_code: int
+) -> None:
+    error = JournalUnwritable("the store is locked", help="Nothing was run. Wait until the other process ends.")
+    assert with_changes(error, found).help == (
+        f"{beginning} Wait until the other process ends. Then resume the run: a step without a recorded result runs "
+        "again, which is safe."
+    )
+    assert error.exit_code == exit_code

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
-import sqlite3
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from core.json_values import shown
 from playbooks.language.errors import RunStoreUnavailable, RunStoreUnusable
+
+if TYPE_CHECKING:
+    import sqlite3
 
 # Errors that may disappear by themselves or with more room. Any other error is a problem of the place.
 TEMPORARY = (
@@ -22,11 +25,10 @@ TEMPORARY = (
     errno.ESTALE,
     errno.EBUSY,
 )
-_TEMPORARY_SQLITE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PROTOCOL)
-_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-# The lower byte of an extended result code is the primary one.
-_PRIMARY = 0xFF
+# Names of SQLite's result codes, as in SQLITE_IOERR_WRITE.
+_TEMPORARY_SQLITE = ("FULL", "IOERR", "NOMEM", "PROTOCOL")
+_BUSY = ("BUSY", "LOCKED")
+_DAMAGED = ("CORRUPT", "NOTADB")
 
 BEGIN_AGAIN = "A new run is safe: actions that create jobs reuse the earlier job by its idempotency key."
 
@@ -39,7 +41,7 @@ def of_file(path: Path, error: OSError) -> RunStoreUnusable | RunStoreUnavailabl
 
 def of_sqlite(path: Path, error: sqlite3.Error, waited: float) -> RunStoreUnusable | RunStoreUnavailable:
     """Return the error for an error of SQLite. waited: the longest wait for a lock, in seconds."""
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY
+    code = getattr(error, "sqlite_errorname", "").removeprefix("SQLITE_").partition("_")[0]
     if code in _BUSY:
         return locked(path, waited)
     if code in _DAMAGED:
@@ -52,7 +54,7 @@ def locked(path: Path, waited: float) -> RunStoreUnavailable:
     """Return the error for a lock of another process."""
     return RunStoreUnavailable(
         f"the run store {shown(str(path), 500)} is locked by another process for more than {waited:g} s",
-        help="Nothing was run. Wait until the other process ends, then run it again.",
+        help="Nothing was run. Wait until the other process ends.",
     )
 
 
