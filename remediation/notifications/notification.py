@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from core.json_values import canonical
+from core.json_model import LARGEST_INTEGER
+from core.json_values import MAX_INTEGER_BITS, canonical
 from remediation.notifications.fitting import fit, lines_of, one_line
 
 Event = Literal["needs_approval", "done", "partial", "refused", "failed", "stalled", "info"]
@@ -62,7 +63,7 @@ class Notification:
     event: Event
     title: str
     lines: Sequence[str]
-    facts: Mapping[str, str]
+    facts: Mapping[str, Fact]
     run_id: str | None
     signal: str | None
     case_id: str | None
@@ -74,6 +75,11 @@ class Notification:
         """The title with the event in words before it."""
         return f"{WORDS[self.event]}: {self.title}"
 
+    @property
+    def shown_facts(self) -> Mapping[str, str]:
+        """The facts with their values as text."""
+        return {label: _shown(value) for label, value in self.facts.items()}
+
 
 def compose(draft: Draft, notification_id: str, link: str | None) -> Notification:
     """Return the notification of a draft, with every text cut to its limit. At most MOST_FACTS facts are kept."""
@@ -83,8 +89,7 @@ def compose(draft: Draft, notification_id: str, link: str | None) -> Notificatio
         title=fit(one_line(draft.title), LONGEST_TITLE),
         lines=fit("\n".join(lines_of(draft.message, MOST_LINES)), LONGEST_MESSAGE).splitlines(),
         facts={
-            fit(one_line(label), LONGEST_LABEL): fit(one_line(_shown(value)), LONGEST_VALUE)
-            for label, value in list(draft.facts.items())[:MOST_FACTS]
+            fit(one_line(label), LONGEST_LABEL): _cut(value) for label, value in list(draft.facts.items())[:MOST_FACTS]
         },
         run_id=draft.run_id,
         signal=draft.signal,
@@ -119,14 +124,19 @@ def _commands(draft: Draft) -> list[str]:
     return [show, f"cfes playbook signal {draft.run_id} {draft.signal} @FILE"]
 
 
+def _cut(value: Fact) -> Fact:
+    """Return the value with a text cut, and with an integer that JSON readers do not keep exact as text."""
+    if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+        value = str(value) if value.bit_length() <= MAX_INTEGER_BITS else "a number with more than 70 digits"
+    return fit(one_line(value), LONGEST_VALUE) if isinstance(value, str) else value
+
+
 def _shown(value: Fact) -> str:
     match value:
         case None:
             return "not known"
         case bool():
             return "yes" if value else "no"
-        case int() if value.bit_length() <= 256:
-            return f"{value:,}"
         case int():
-            return "a number with more than 70 digits"
+            return f"{value:,}"
     return str(value)

@@ -38,7 +38,7 @@ def _blocks(notification: Notification) -> Iterator[Json]:
     if notification.lines:
         yield {"type": "section", "text": _plain("\n".join(notification.lines), LONGEST_TEXT)}
     if notification.facts:
-        fields = [_plain(f"{label}\n{value}", LONGEST_FIELD) for label, value in notification.facts.items()]
+        fields = [_plain(f"{label}\n{value}", LONGEST_FIELD) for label, value in notification.shown_facts.items()]
         yield {"type": "section", "fields": fields}
     if notification.link is not None:
         yield _section(f"<{_entities(notification.link)}|Open the run>")

@@ -38,7 +38,7 @@ def _body(notification: Notification) -> Iterator[Json]:
     yield _block(_run(notification.headline, size="Large", weight="Bolder"))
     for line in notification.lines:
         yield _block(_run(line))
-    for label, value in notification.facts.items():
+    for label, value in notification.shown_facts.items():
         yield _block(_run(f"{label}: ", weight="Bolder"), _run(value))
     for command in notification.commands if notification.link is None else ():
         yield _block({"type": "TextRun", "text": command, "fontType": "Monospace"})

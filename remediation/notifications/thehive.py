@@ -39,7 +39,7 @@ def _paragraphs(notification: Notification) -> Iterator[str]:
         # Two blanks at the end of a line are a line break.
         yield "  \n".join(_escaped(line) for line in notification.lines)
     if notification.facts:
-        yield "\n".join(f"- {_escaped(label)}: {_escaped(value)}" for label, value in notification.facts.items())
+        yield "\n".join(f"- {_escaped(label)}: {_escaped(value)}" for label, value in notification.shown_facts.items())
     if notification.link is not None:
         yield f"[Open the run]({notification.link})"
     elif notification.commands:

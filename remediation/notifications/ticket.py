@@ -42,5 +42,5 @@ def ticket_post(notification: Notification, channel: Channel) -> Post:
 
 def _description(notification: Notification) -> str:
     lines = [without_markup(line) for line in notification.lines]
-    lines += [f"{without_markup(label)}: {without_markup(value)}" for label, value in notification.facts.items()]
+    lines += [f"{without_markup(label)}: {without_markup(value)}" for label, value in notification.shown_facts.items()]
     return "\n".join([*lines, *(notification.commands if notification.link is None else ())])
