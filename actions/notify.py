@@ -12,7 +12,7 @@ import random
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from actions.contract.action import Action, ActionParams, ActionResult
 from actions.contract.process import main
@@ -23,14 +23,21 @@ from remediation.notifications.notification import LONGEST_MESSAGE, LONGEST_TITL
 from remediation.notifications.sending import Outcome, send
 from remediation.notifications.thehive import CASE_ID
 
+_NAME = {"type": "string", "pattern": NAME}
+
+ChannelNames = Annotated[
+    list[Annotated[str, Field(pattern=NAME)]],
+    Field(max_length=MOST_CHANNELS),
+    BeforeValidator(lambda names: [names] if isinstance(names, str) else names),
+    WithJsonSchema({"anyOf": [_NAME, {"type": "array", "items": _NAME, "maxItems": MOST_CHANNELS}]}),
+]
+
 
 class Params(ActionParams):
     quoted = frozenset({"title", "message", "facts"})
 
-    channels: list[Annotated[str, Field(pattern=NAME)]] | None = Field(
-        None,
-        max_length=MOST_CHANNELS,
-        description="Names of channels in CFES_NOTIFY_CHANNELS. By default all of them.",
+    channels: ChannelNames | None = Field(
+        None, description="The name of a channel in CFES_NOTIFY_CHANNELS, or several. By default all of them."
     )
     event: Event = Field("info", description="What happened.")
     title: str = Field(min_length=1, description=f"The title, on one line. It is cut to {LONGEST_TITLE} characters.")

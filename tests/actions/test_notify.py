@@ -36,7 +36,7 @@ def test_every_channel_gets_the_notification(monkeypatch: pytest.MonkeyPatch) ->
         set_channels(monkeypatch, environment("slack", chat.url, "chat") | environment("webhook", webhook.url, "soar"))
         monkeypatch.setenv("CFES_NOTIFY_CHANNELS", "chat=slack,soar=webhook")
         result = notify.run(dict(notify.ACTION.example_params))
-        only_one = notify.run({**notify.ACTION.example_params, "channels": ["soar"]})
+        only_one = notify.run({**notify.ACTION.example_params, "channels": "soar"})
     assert (result["sent"], [one["outcome"] for one in result["channels"]]) == (2, ["sent", "sent"])
     assert [one["name"] for one in only_one["channels"]] == ["soar"]
     assert (len(chat.requests), len(webhook.requests)) == (1, 2)
@@ -101,6 +101,7 @@ def test_a_wrong_link_is_left_out_of_the_notification(monkeypatch: pytest.Monkey
         ("case_id", ""),
         ("event", "other"),
         ("channels", ["a" * 40]),
+        ("channels", "SOC"),
         ("channels", ["soc"] * 11),
         ("facts", {str(number): 1 for number in range(11)}),
         ("facts", {"a": ["list"]}),
