@@ -141,7 +141,9 @@ class RunStore:
         """Return at most `limit` runs, the newest first, without their states. Every given condition must hold.
 
         due_before: runs that sleep, or wait with a time limit, until that instant at the latest.
+        Raises: ParameterError for a playbook_id that UTF-8 can't encode.
         """
+        refuse_unencodable({"playbook_id": playbook_id})
         conditions: dict[str, Collection[object]] = {}
         if status is not None:
             conditions[f"status IN ({', '.join('?' for _ in status)})"] = list(status)
@@ -170,6 +172,7 @@ class RunStore:
 
     def read(self, run_id: str) -> StoredRun:
         """Return a run without holding it. Raises: RunNotFound; JournalRefused if its JSON can't be read."""
+        self._require(run_id)
         with self._database.reading() as connection:
             row = rows.run_row(connection, run_id)
         return stored_run(row, self._key)
@@ -183,7 +186,8 @@ class RunStore:
     def send_signal(self, run_id: str, name: str, value: Json, sent_by: str | None) -> Signal:
         """Store a signal for a run, whether or not a process holds the run.
 
-        Raises: RunNotFound; RunEnded; ParameterError for a value that is not plain JSON, text that UTF-8 can't encode,
+        Raises: RunNotFound; RunEnded; JournalRefused if the seal of the run is invalid, or was made with another key
+        than this process has; ParameterError for a value that is not plain JSON, text that UTF-8 can't encode,
         and signals longer than LONGEST_SIGNAL.
         """
         text = json_text(value)
@@ -194,11 +198,11 @@ class RunStore:
                 f"the signal has more than {LONGEST_SIGNAL} characters", help="Nothing was sent. Send a shorter value."
             )
         with self._database.transaction() as connection:
-            run = rows.find_summary(connection, run_id)
-            if run is None:
-                raise rows.not_found(connection, run_id)
-            if run.status in _TAKES_NO_SIGNAL:
-                raise RunEnded(f"the run {shown(run_id)} has ended: {run.status}")
+            run = rows.run_row(connection, run_id)
+            # The run would refuse a signal that is sealed with another key.
+            refuse_tampered(run, self._key, intact=stored_run(run, self._key).intact)
+            if run["status"] in _TAKES_NO_SIGNAL:
+                raise RunEnded(f"the run {shown(run_id)} has ended: {run['status']}")
             at = format_sortable(self._clock.now())
             row = sealed_signal({**columns, "seq": rows.next_signal(connection), "sent_at": at}, self._key)
             rows.insert(connection, "signal", row)

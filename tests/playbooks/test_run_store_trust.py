@@ -124,6 +124,8 @@ class TestSeals:
         with open_store(path, JournalKey(b"another key of 16 bytes", "in journal.key")) as other:
             with pytest.raises(JournalRefused, match=r"another key than the one of this process \(in journal.key\)"):
                 other.hold("run-1")
+            with pytest.raises(JournalRefused, match="another key"):
+                other.send_signal("run-1", "go", None, None)
             assert [run.run_id for run in other.runs()] == ["run-1"]
 
     @pytest.mark.parametrize("value", [b"\xff\xfe", 7, 1.5, "", "\ud7ff{", b"\0" * 10])

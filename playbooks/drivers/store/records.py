@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, get_args
@@ -28,8 +28,10 @@ _SUMMARY = (
     *("started_at", "updated_at", "revision"),
 )
 SUMMARY_COLUMNS = ", ".join(_SUMMARY)
-_RUN = (*_SUMMARY, "in_flight", "state")
-_SIGNAL = ("seq", "run_id", "name", "value", "sent_by", "sent_at", "taken_at")
+_SEALED = {
+    "run": (*_SUMMARY, "in_flight", "state"),
+    "signal": ("seq", "run_id", "name", "value", "sent_by", "sent_at", "taken_at"),
+}
 
 _SORTABLE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", flags=re.ASCII)
 
@@ -156,7 +158,7 @@ def stored_run(row: Row, key: JournalKey) -> StoredRun:
     """Return the run of a row, which has its playbook as `document`. Raises: JournalRefused if it can't be read."""
     try:
         playbook, in_flight, state = read_json(row["document"]), read_json(row["in_flight"]), row["state"]
-        intact = _is_sealed(row, _RUN, key) and digest(playbook) == row["playbook_sha256"]
+        intact = _is_sealed("run", row, key) and digest(playbook) == row["playbook_sha256"]
     except (ValueError, TypeError, RecursionError):
         raise _damaged(row) from None
     if not isinstance(playbook, dict) or not isinstance(in_flight, list) or not isinstance(state, str):
@@ -177,18 +179,18 @@ def stored_signal(row: Row, key: JournalKey) -> Signal:
         sent_by=_optional(row["sent_by"]),
         sent_at=_instant(row["sent_at"]),
         taken_at=_optional(row["taken_at"], _instant),
-        intact=readable and _is_sealed(row, _SIGNAL, key),
+        intact=readable and _is_sealed("signal", row, key),
     )
 
 
 def sealed_run(columns: Row, key: JournalKey) -> dict[str, Any]:
     """Return the row of a run with its seal."""
-    return _sealed(columns, _RUN, key)
+    return _sealed("run", columns, key)
 
 
 def sealed_signal(columns: Row, key: JournalKey) -> dict[str, Any]:
     """Return the row of a signal with its seal."""
-    return _sealed(columns, _SIGNAL, key)
+    return _sealed("signal", columns, key)
 
 
 def refuse_tampered(row: Row, key: JournalKey, *, intact: bool) -> None:
@@ -223,21 +225,21 @@ def refuse_unencodable(columns: Row) -> None:
             ) from None
 
 
-def _document(columns: Row, names: Sequence[str]) -> dict[str, Any]:
-    # A journal of a run directory has no "record", so its seal is never valid for a row.
-    return {"record": "signal" if names is _SIGNAL else "run", **{name: columns[name] for name in names}}
+def _sealed(kind: str, columns: Row, key: JournalKey) -> dict[str, Any]:
+    own = {name: columns[name] for name in _SEALED[kind]}
+    return {**own, "sealed_by": key.id, "seal": key.seal(_document(kind, columns))}
 
 
-def _sealed(columns: Row, names: Sequence[str], key: JournalKey) -> dict[str, Any]:
-    own = {name: columns[name] for name in names}
-    return {**own, "sealed_by": key.id, "seal": key.seal(_document(columns, names))}
-
-
-def _is_sealed(row: Row, names: Sequence[str], key: JournalKey) -> bool:
+def _is_sealed(kind: str, row: Row, key: JournalKey) -> bool:
     try:
-        return row["sealed_by"] == key.id and key.verify(row["seal"], _document(row, names))
+        return row["sealed_by"] == key.id and key.verify(row["seal"], _document(kind, row))
     except (TypeError, ValueError):
         return False
+
+
+def _document(kind: str, row: Row) -> dict[str, Any]:
+    # The kind keeps the seal of one kind of record from being valid for another one.
+    return {"record": kind, **{name: row[name] for name in _SEALED[kind]}}
 
 
 def _damaged(row: Row) -> JournalRefused:
