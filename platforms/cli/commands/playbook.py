@@ -172,11 +172,15 @@ def list_(output: options.Output = None) -> None:
 
 
 @app.command(cls=options.PlainCommand)
-def show(name: Name, output: options.Output = None) -> None:
+def show(
+    name: Name,
+    mermaid: Annotated[bool, typer.Option("--mermaid", help="Write only a Mermaid flowchart of the steps.")] = False,
+    output: options.Output = None,
+) -> None:
     """Show a playbook's inputs, steps and outputs."""
     screen = Screen(output)
     with report_errors(screen):
-        show_playbook(screen, library.find(name))
+        show_playbook(screen, library.find(name), mermaid=mermaid)
 
 
 @app.command(cls=options.PlainCommand)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 
 import typer
@@ -11,22 +12,13 @@ from core.errors import Problem
 from platforms.cli.views.errors import show
 from platforms.cli.views.layout import facts, paragraph, whole
 from platforms.cli.views.palette import BAD, GOOD, QUIET, STRONG, WARNING
-from platforms.cli.views.screen import Screen
+from platforms.cli.views.playbook_tree import draw_tree
+from platforms.cli.views.screen import Screen, write
 from platforms.cli.views.tables import Column, grid
+from playbooks.language import mermaid as chart
 from playbooks.language.errors import PlaybookInvalid
 from playbooks.language.finding import Finding
-from playbooks.language.format import (
-    ActionStep,
-    CheckStep,
-    FinishStep,
-    InputSpec,
-    PauseStep,
-    Playbook,
-    PlaybookStep,
-    SetStep,
-    SleepStep,
-    Step,
-)
+from playbooks.language.format import InputSpec, Playbook
 
 
 def show_list(screen: Screen, playbooks: Sequence[Playbook]) -> None:
@@ -42,31 +34,43 @@ def show_list(screen: Screen, playbooks: Sequence[Playbook]) -> None:
         screen.say("There are no playbooks.", QUIET)
 
 
-def show_playbook(screen: Screen, playbook: Playbook) -> None:
-    """Show inputs, steps and outputs; for programs the playbook itself."""
+def show_playbook(screen: Screen, playbook: Playbook, *, mermaid: bool = False) -> None:
+    """Show a playbook: inputs, steps as a tree, outputs.
+
+    For programs: one document with `playbook`, `inputs` and the flowchart, `mermaid`. mermaid: write only the
+    flowchart, on a terminal too.
+    """
+    if mermaid:
+        write(sys.stdout, chart.mermaid(playbook))
+        return
     if screen.json:
-        screen.write_json(playbook.document())
+        document = playbook.document()
+        screen.write_json(
+            {"playbook": document, "inputs": document.get("inputs", {}), "mermaid": chart.mermaid(playbook)}
+        )
         return
     paragraph(screen.out, f"{playbook.id}: {playbook.title}", STRONG)
     if playbook.description:
         paragraph(screen.out, " ".join(playbook.description.split()))
-    for title, rows in (
-        ("Inputs", [(name, _input(spec)) for name, spec in playbook.inputs.items()]),
-        ("Steps", [(step.id, _step(step)) for step in playbook.steps]),
-        (
-            "Outputs",
-            [
-                (name, value if isinstance(value, str) else json.dumps(value))
-                for name, value in (
-                    playbook.outputs.items() if isinstance(playbook.outputs, dict) else [("*", playbook.outputs)]
-                )
-            ],
-        ),
-    ):
-        if rows:
-            screen.out.print()
-            paragraph(screen.out, title, STRONG)
-            facts(screen.out, rows)
+    _section(screen, "Inputs", [(name, _input(spec)) for name, spec in playbook.inputs.items()])
+    if playbook.key is not None:
+        _section(screen, "Key", [("", playbook.key)])
+    screen.out.print()
+    paragraph(screen.out, "Steps", STRONG)
+    draw_tree(screen, playbook)
+    outputs = playbook.outputs if isinstance(playbook.outputs, Mapping) else {"*": playbook.outputs}
+    _section(
+        screen,
+        "Outputs",
+        [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in outputs.items()],
+    )
+
+
+def _section(screen: Screen, title: str, rows: Sequence[tuple[str, str]]) -> None:
+    if rows:
+        screen.out.print()
+        paragraph(screen.out, title, STRONG)
+        facts(screen.out, rows)
 
 
 def show_findings(screen: Screen, found: Mapping[str, Sequence[Finding]]) -> None:
@@ -114,23 +118,3 @@ def _input(spec: InputSpec) -> str:
     if spec.enum:
         parts.append("one of " + ", ".join(json.dumps(value) for value in spec.enum))
     return f"{', '.join(parts)}. {' '.join(spec.description.split())}".strip()
-
-
-def _step(step: Step) -> str:
-    match step:
-        case ActionStep():
-            what = f"runs {step.action}"
-        case CheckStep():
-            what = f"checks {step.check}"
-        case FinishStep():
-            what = f"ends the run if {step.finish}"
-        case SleepStep():
-            what = f"waits {step.sleep} seconds"
-        case PauseStep():
-            what = f"waits for the signal {step.pause}"
-        case PlaybookStep():
-            what = f"runs the playbook {step.playbook}{f' for each of {step.for_each}' if step.for_each else ''}"
-        case SetStep():
-            what = f"sets {', '.join(step.set_)}"
-    when = f" (when {step.when})" if step.when is not True else ""
-    return f"{step.title}: {what}{when}" if step.title else f"{what}{when}"

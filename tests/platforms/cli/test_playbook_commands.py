@@ -419,7 +419,9 @@ def test_list_shows_the_shipped_playbooks(cfes: Cfes) -> None:
 
 
 def test_show_prints_inputs_steps_and_outputs(cfes: Cfes, purge: str) -> None:
-    assert cfes("playbook", "show", purge).document["id"] == "small-purge"
+    shown = cfes("playbook", "show", purge).document
+    assert (shown["playbook"]["id"], set(shown["inputs"])) == ("small-purge", set(shown["playbook"]["inputs"]))
+    assert shown["mermaid"] == cfes("playbook", "show", purge, "--mermaid", terminal=True).out
     text = COLOR_CODES.sub("", cfes("playbook", "show", purge, terminal=True).out)
     for line in ("Inputs", "object, given by --input, required", "Steps", "runs create-move-job", "Outputs"):
         assert line in text
