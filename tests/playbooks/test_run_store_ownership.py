@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 from collections.abc import Iterator
@@ -124,3 +125,22 @@ def test_a_forgotten_run_can_be_created_again_and_held(store: RunStore) -> None:
         store.hold("run-1")
     with store.create(new_run()), pytest.raises(RunInProgress):
         store.hold("run-1")
+
+
+def test_a_lock_whose_file_was_deleted_meanwhile_is_taken_anew(
+    store: RunStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.create(new_run()).release()
+    lock, flock = path.parent / "runs.db.locks" / "run-1.lock", fcntl.flock
+    deleted: list[Path] = []
+
+    def flock_and_delete_once(descriptor: int, operation: int) -> None:
+        flock(descriptor, operation)
+        if not deleted:
+            deleted.append(lock)
+            lock.unlink()
+
+    monkeypatch.setattr(fcntl, "flock", flock_and_delete_once)
+    with store.hold("run-1"), pytest.raises(RunInProgress):
+        store.hold("run-1")
+    assert deleted

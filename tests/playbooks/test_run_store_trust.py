@@ -6,6 +6,8 @@ import os
 import re
 import resource
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -217,15 +219,13 @@ class TestFiles:
         with closing(sqlite3.connect(path, isolation_level=None)) as writer:
             writer.execute("BEGIN IMMEDIATE")
             open_store(path).close()
-            child = os.fork()
-            if child == 0:
-                try:
-                    with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as other:
-                        other.execute("BEGIN IMMEDIATE")
-                    os._exit(0)
-                except sqlite3.OperationalError:
-                    os._exit(1)
-            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+            # A forked process would share what SQLite remembers of this process's locks.
+            code = (
+                "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0, isolation_level=None)"
+                ".execute('BEGIN IMMEDIATE')"
+            )
+            other = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False)
+        assert "database is locked" in other.stderr
 
 
 MOUNTS = """\
