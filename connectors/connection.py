@@ -175,6 +175,14 @@ class Connection(BaseModel):
         "one. Set the same key wherever actions run; see docs/reference/policy.md.",
         json_schema_extra=_guard("CFES_PLAN_KEY"),
     )
+    runs_url: str | None = Field(
+        None,
+        min_length=1,
+        max_length=800,
+        description="Parent folder of the runs that `advance-run` begins, such as `s3://evidence/runs`. Each run has "
+        "a folder in it, for its files and for states of over 200,000 bytes.",
+        json_schema_extra=_setting("CFES_RUNS_URL"),
+    )
     state_directory: str | None = Field(
         None,
         min_length=1,

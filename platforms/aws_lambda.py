@@ -2,7 +2,8 @@
 
 The event is `{"action": "wait-for-job", "params": {...}}`; the function returns the action's result. An error is
 raised, so that the runtime reports its class name as the error type and a Step Functions state machine can match it
-by name (`"ErrorEquals": ["RateLimited"]`); its message is the error document as JSON.
+by name (`"ErrorEquals": ["RateLimited"]`); its message is the error document as JSON. For advance-run the event may
+also have `execution`, with the facts of a state machine (see `_with_execution`).
 
 The requester is CFES_REQUESTED_BY; the event can't change it. Behind API Gateway, set CFES_CALLER_FROM. The event then
 also has the `requestContext` that API Gateway writes (see platforms.caller).
@@ -18,20 +19,21 @@ import os
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from actions.contract import catalog
 from actions.contract.action import Action
 from actions.contract.ending import ended_by_signals
 from connectors import call_log
 from connectors.connection import Connection, environment_variables
 from connectors.email_security import EmailSecurity
 from core.clock import Clock, Deadline, SystemClock
-from core.errors import DeadlineExceeded, InlineTooLarge, PackError, ParameterError
+from core.errors import ConnectionSettingsError, DeadlineExceeded, InlineTooLarge, PackError, ParameterError
 from core.quantity import counted
 from core.settings import read_setting
+from platforms import served_actions
 from platforms.caller import OF_API_GATEWAY, with_caller
 from platforms.session import Session
 
 CALLER_FROM = environment_variables()["caller_from"]
+PLAN_KEY = environment_variables()["plan_key"]
 
 # The time that is left when an action stops, to finish the current request and return the result.
 MARGIN_SECONDS = 10.0
@@ -122,9 +124,34 @@ def _too_large(what: str) -> InlineTooLarge:
 
 
 def _request(event: Any, *, behind_gateway: bool) -> tuple[Action[Any, Any], Mapping[str, Any]]:
-    known = {"action", "params", *(["requestContext"] if behind_gateway else [])}
+    known = {"action", "params", "execution", *(["requestContext"] if behind_gateway else [])}
     if not isinstance(event, Mapping) or set(event) - known or not isinstance(event.get("action"), str):
         more = ', "requestContext": {...}' if behind_gateway else ""
         shape = f'the event must be {{"action": ID, "params": {{...}}{more}}} and nothing else'
         raise ParameterError.at("", shape)
-    return catalog.find(event["action"]), event.get("params", {})
+    action, params = served_actions.find(event["action"]), event.get("params", {})
+    if action.id != served_actions.ADVANCE_RUN:
+        if "execution" in event:
+            raise ParameterError.at("/execution", f"is only for {served_actions.ADVANCE_RUN}")
+        return action, params
+    if read_setting(os.environ, PLAN_KEY, guard=True) is None:
+        raise ConnectionSettingsError(
+            f"{PLAN_KEY} is not set, and {action.id} seals the state of a run with it",
+            help=f"Nothing was run. Set {PLAN_KEY} to one key for all environments of the function.",
+        )
+    return action, _with_execution(params, event.get("execution", {}))
+
+
+def _with_execution(params: Any, execution: Any) -> Any:
+    """Return the parameters of advance-run, completed with `execution`.
+
+    `name`: the name of the execution, which a run that the call begins takes as its ID. `retries`: how often the state
+    was retried; above 0 the call is a repeated one.
+    """
+    name, retries = (execution.get(key) for key in ("name", "retries")) if isinstance(execution, Mapping) else (0, 0)
+    if not isinstance(name, str | None) or not isinstance(retries, int | None) or set(execution) - {"name", "retries"}:
+        raise ParameterError.at("/execution", 'must be {"name": TEXT, "retries": NUMBER}')
+    if not isinstance(params, Mapping):
+        return params
+    begins = name is not None and "state" not in params
+    return {**({"run_id": name} if begins else {}), **params, **({"repeated": True} if retries else {})}

@@ -7,6 +7,7 @@ from typing import Any
 
 from actions.contract import catalog
 from connectors.email_security import EmailSecurity
+from platforms import served_actions
 
 
 def run(
@@ -21,7 +22,7 @@ def run(
     `applied` ("no", "unknown", "yes") whether anything was changed, and `document()` returns the error as JSON values.
     For invalid parameters or an unknown action it is a `ParameterError`, whose `problems` name each place.
     """
-    return catalog.find(action_id).run({} if params is None else params, connection)
+    return served_actions.find(action_id).run({} if params is None else params, connection)
 
 
 def actions() -> dict[str, str]:

@@ -9,6 +9,7 @@ import typer
 from actions.contract import catalog
 from actions.contract.streams import require_reader
 from core.errors import ParameterError
+from platforms import served_actions
 from platforms.cli.commands import options
 from platforms.cli.commands.action import interrupted, watching
 from platforms.cli.inputs.documents import read_object
@@ -24,7 +25,7 @@ def run(
         str,
         typer.Argument(
             metavar="ACTION",
-            autocompletion=lambda: list(catalog.titles()),
+            autocompletion=lambda: [*catalog.titles(), served_actions.ADVANCE_RUN],
             help="The action's ID, such as create-move-job.",
         ),
     ],
@@ -44,9 +45,9 @@ def run(
     screen = Screen("json", verbose=verbose)
     given: dict[str, object] = {}
     require_reader()
-    with report_errors(screen, on_interrupt=lambda: interrupted(catalog.find(action), given)):
+    with report_errors(screen, on_interrupt=lambda: interrupted(served_actions.find(action), given)):
         screen.configure_log()
-        found = catalog.find(action)
+        found = served_actions.find(action)
         if exit_status and found.verdict is None:
             raise ParameterError(f"--exit-status does not apply to {found.id}", help="Nothing was sent.")
         given.update(read_object(params, "--params"))
