@@ -92,6 +92,7 @@ lint: $(VENV)/.tests ## Check style and types
 manifest: $(VENV)/.runs ## Regenerate manifest.json, the JSON Schemas and the reference pages
 	@$(BIN)/python -m platforms.published.manifest
 	@$(BIN)/python -m playbooks.language.format
+	@$(BIN)/python -m platforms.playbook_cases.format
 	@$(BIN)/python -m platforms.published.reference
 
 record: $(VENV)/.tests ## Record the cassettes again from the sandbox, or ARGS="get-job"

@@ -186,6 +186,11 @@ class FaultList:
             self._scripts.append(_Script(fault))
         return fault
 
+    def remove(self, fault: Fault) -> None:
+        """Remove this fault, used up or not. Does nothing if it is not in the list."""
+        with self._lock:
+            self._scripts = [script for script in self._scripts if script.fault is not fault]
+
     def clear(self) -> int:
         """Remove all faults. Return their number."""
         with self._lock:

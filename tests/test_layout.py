@@ -35,7 +35,7 @@ BELOW = {
         *("platforms/schema_fields", "actions", "playbooks", "remediation", "connectors", "core"),
     ),
     "platforms/cli/views": (
-        *("platforms/cli/inputs", "platforms/cli/approval_findings"),
+        *("platforms/cli/inputs", "platforms/cli/approval_findings", "platforms/playbook_cases"),
         *("actions", "playbooks", "remediation", "connectors", "core"),
     ),
     "cfes": ("platforms", "actions", "playbooks", "connectors", "core"),

@@ -51,7 +51,7 @@ def sub_playbook_problems(
     if step.for_each is not None and step.at_most > 1:
         for name in dict.fromkeys(_pauses(part, parts)):
             message = (
-                f"{step.at_most} runs can wait for the signal {shown(name)} at the same time; "
+                f"{counted(step.at_most, 'run')} can wait for the signal {shown(name)} at the same time; "
                 f"an answer must then name the run, such as {step.id}[1]"
             )
             yield warning(below(pointer, "at_most"), message)

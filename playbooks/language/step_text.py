@@ -29,7 +29,7 @@ def work_of(step: Step) -> str:
         case SleepStep():
             return f"waits {_written(step.sleep)} seconds"
         case PauseStep():
-            many = "" if step.count == 1 else f", {_written(step.count)} times"
+            many = "" if step.count == 1 else f" ({_written(step.count)} needed)"
             return f"waits for the signal {step.pause}{many}, within {_written(step.within)} seconds"
         case PlaybookStep():
             each = "" if step.for_each is None else f" for each of {_written(step.for_each)}"

@@ -10,7 +10,7 @@ import typer
 from core.errors import ParameterError
 from platforms.cli import plan_only as planning
 from platforms.cli import playbook_run
-from platforms.cli.commands import options
+from platforms.cli.commands import options, playbook_test
 from platforms.cli.inputs.input_values import InputFlag, flags_of, inputs_of, inputs_of_each
 from platforms.cli.views.errors import report_errors
 from platforms.cli.views.playbook import show_findings, show_list, show_playbook
@@ -196,6 +196,9 @@ def check(
     with report_errors(screen):
         found = {name: findings(name) for name in names or _shipped()}
         show_findings(screen, found)
+
+
+app.command("test", cls=options.PlainCommand)(playbook_test.test)
 
 
 def _say(screen: Screen, notes: list[str]) -> None:

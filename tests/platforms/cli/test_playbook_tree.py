@@ -37,7 +37,7 @@ def test_a_sub_playbook_is_a_branch_and_is_drawn_once(cfes: Cfes, root: str) -> 
     text = COLOR_CODES.sub("", cfes("playbook", "show", root, terminal=True).out)
     assert text.split("Steps\n")[1].split("\n\nOutputs")[0].splitlines() == [
         "├─ ask: Ask [U+001B][31m a person",
-        "│  waits for the signal go, 2 times, within 86400 seconds",
+        "│  waits for the signal go (2 needed), within 86400 seconds",
         "├─ each",
         "│  runs the playbook part for each of {{ inputs.more }}, 2 at a time",
         "│  when {{ inputs.case != '' }}",

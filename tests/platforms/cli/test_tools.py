@@ -58,7 +58,9 @@ def test_the_help_lists_every_command_in_its_group(cfes: Cfes) -> None:
         assert any(line.split()[:1] == [name] and entry.title in line for line in ended.out.splitlines())
 
 
-@pytest.mark.parametrize("name", [*entries(), "playbook run", "playbook check", "playbook show", "playbook list"])
+@pytest.mark.parametrize(
+    "name", [*entries(), *(f"playbook {name}" for name in ("run", "check", "show", "list", "test"))]
+)
 def test_every_command_has_help(name: str, cfes: Cfes, capfd: pytest.CaptureFixture[str]) -> None:
     ended = cfes(*name.split(), "--help")
     assert ended.code == 0
