@@ -5,6 +5,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 BIN := $(VENV)/bin
 MOTO := .venv-moto
 STORES := .venv-stores
+STATES := .venv-states
 SUPPLY := .venv-supply
 CASES ?= 5000
 SEED ?= 1
@@ -55,6 +56,14 @@ $(STORES)/.servers: $(BIN)/python constraints.txt tests/stores/azurite/package.j
 		--no-audit --no-fund --prefer-offline >../npm.log 2>&1 || true
 	@touch $@
 
+# An interpreter of Step Functions definitions. If it can't be installed, the tests that need it report it.
+$(STATES)/.machine: tests/platforms/step_functions/package.json tests/platforms/step_functions/run.cjs
+	@echo "Setting up $(STATES) (interpreter of Step Functions definitions for the tests), once"
+	@rm -rf $(STATES) && cp -R tests/platforms/step_functions $(STATES)
+	@cd $(STATES) && npm install --ignore-scripts --omit=dev --no-package-lock --no-audit --no-fund \
+		--prefer-offline >npm.log 2>&1 || true
+	@touch $@
+
 # In a separate environment: these tools need thirty packages that the pack does not need.
 $(SUPPLY)/.tools: $(BIN)/python constraints.txt
 	@echo "Setting up $(SUPPLY) (tools to audit dependencies), once"
@@ -71,13 +80,13 @@ demo: $(VENV)/.runs ## Handle a phishing alert against the sandbox, from search 
 sandbox: $(VENV)/.runs ## Serve the sandbox with the example alert's campaign, until Ctrl-C
 	@$(BIN)/cfes sandbox --alert examples/alert.json --messages 20000 --at "$$(date -u +%Y-%m-%dT%H:%M:%SZ)"
 
-test: $(VENV)/.tests $(MOTO)/.server $(STORES)/.servers $(SUPPLY)/.tools ## Run all tests, or ARGS="tests/core -k instants" (tests of the report need Chromium: .ci/chromium installs it)
+test: $(VENV)/.tests $(MOTO)/.server $(STORES)/.servers $(STATES)/.machine $(SUPPLY)/.tools ## Run all tests, or ARGS="tests/core -k instants" (tests of the report need Chromium: .ci/chromium installs it)
 	@$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),$(PARALLEL))
 
 quick: $(VENV)/.tests ## Run the fast tests (in total under a minute)
 	@$(BIN)/python -m pytest $(PARALLEL) --quick $(ARGS)
 
-slow: $(VENV)/.tests $(MOTO)/.server $(STORES)/.servers $(SUPPLY)/.tools ## Measure all tests, and update tests/slow.txt, the list that `make quick` skips
+slow: $(VENV)/.tests $(MOTO)/.server $(STORES)/.servers $(STATES)/.machine $(SUPPLY)/.tools ## Measure all tests, and update tests/slow.txt, the list that `make quick` skips
 	@$(BIN)/python -m pytest $(PARALLEL) --write-slow
 
 chaos: $(VENV)/.tests ## Run random fault scenarios (CASES=5000, SEED=1) of jobs and exports, also with the official SDK
@@ -89,11 +98,12 @@ lint: $(VENV)/.tests ## Check style and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-manifest: $(VENV)/.runs ## Regenerate manifest.json, the JSON Schemas and the reference pages
+manifest: $(VENV)/.runs ## Regenerate manifest.json, the JSON Schemas, the reference pages and the Step Functions definitions
 	@$(BIN)/python -m platforms.published.manifest
 	@$(BIN)/python -m playbooks.language.format
 	@$(BIN)/python -m platforms.playbook_cases.format
 	@$(BIN)/python -m platforms.published.reference
+	@$(BIN)/python -m platforms.published.step_functions
 
 record: $(VENV)/.tests ## Record the cassettes again from the sandbox, or ARGS="get-job"
 	@$(BIN)/python -m tests.cassettes.record $(ARGS)

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, ValidationError
 
 from actions.contract import catalog
 from actions.contract.action import READ, WRITE, Action, ActionParams, ActionResult
@@ -36,6 +36,7 @@ from playbooks.language.inputs import accept
 from playbooks.language.loading import from_document
 
 MOST_RUNS = 100
+MOST_SIGNALS = 100
 
 # Never a path: a remote caller names no file of this machine.
 _ID = re.compile(r"[a-z][a-z0-9_-]{0,63}")
@@ -47,11 +48,9 @@ RunId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,
 class SignalParams(ActionParams):
     """A signal for a pause."""
 
-    name: str = Field(min_length=1, max_length=100, description="The name of the pause's signal.")
-    value: Any = Field(None, description="The value; see `accepts` in `waits_for`.")
-    at: str | None = Field(
-        None, max_length=500, description="`at` in `waits_for`, if several pauses wait for signals with the name."
-    )
+    name: str = Field(min_length=1, max_length=100)
+    value: Any = None
+    at: str | None = Field(None, max_length=500)
 
 
 class Params(ActionParams):
@@ -75,7 +74,11 @@ class Params(ActionParams):
         "or a URL (s3://, gs://, az://). [default: a folder named after the run in CFES_RUNS_URL]",
     )
     state: dict[str, Any] | None = Field(None, description="To continue: `state` from `run` of the last result.")
-    signals: list[SignalParams] = Field(default_factory=list, max_length=100, description="Signals for pauses.")
+    signals: Any = Field(
+        None,
+        description="Signals for pauses: a list of at most 100 objects with name, value and, if several pauses have "
+        "the name, `at` as in `waits_for`. A malformed entry is reported in `refused_signals`.",
+    )
     cancel: str | None = Field(
         None, min_length=1, max_length=500, description="End the run before its next action, for this reason."
     )
@@ -123,15 +126,30 @@ def advance_run(p: Params, api: EmailSecurity) -> Result:
     def run_action(action_id: str, params: dict[str, Any]) -> dict[str, Any]:
         return _run_step(action_id, params, api)
 
+    signals, malformed = _signals(p.signals)
     run, refused = tick.advance_run(
         run,
         run_action=run_action,
         clock=api.clock,
-        signals=[tick.Signal(one.name, one.value, one.at) for one in p.signals],
+        signals=signals,
         cancel=p.cancel,
         repeated=p.repeated,
     )
-    return Result(runs=[], **tick.answer(run, refused, key=key, files=files, now=api.clock.now()))
+    return Result(runs=[], **tick.answer(run, [*malformed, *refused], key=key, files=files, now=api.clock.now()))
+
+
+def _signals(given: Any) -> tuple[list[tick.Signal], list[tick.RefusedSignal]]:
+    """Return the signals, and what is none."""
+    entries = given if isinstance(given, list) else [] if given is None else [given]
+    signals, malformed = [], []
+    for entry in entries[:MOST_SIGNALS]:
+        try:
+            signal = SignalParams.model_validate(entry)
+        except ValidationError:
+            malformed.append(tick.RefusedSignal("", "not a signal: it must be {name, value}, or {name, value, at}", []))
+        else:
+            signals.append(tick.Signal(signal.name, signal.value, signal.at))
+    return signals, malformed
 
 
 def _run_step(action_id: str, params: Mapping[str, Any], api: EmailSecurity) -> dict[str, Any]:

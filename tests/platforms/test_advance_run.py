@@ -248,8 +248,10 @@ def test_a_playbook_of_your_own_waits_for_its_signal(sandbox: RunningSandbox, tm
     job_id = cfes.run("create-move-job", {"search_params": CAMPAIGN, "destination": "JunkEmail"})["job_id"]
     found = machine.call(own_run(job_id, tmp_path))
     assert (found["next"], found["seconds"], found["waits_for"][0]["name"]) == ("signal", 600, "go")
-    found = machine.call({**found["run"], "signals": [{"name": "going"}]})
-    assert (found["next"], found["refused_signals"][0]["message"]) == ("signal", "no pause waits for it")
+    found = machine.call({**found["run"], "signals": [{"name": "going"}, "go"]})
+    assert found["next"] == "signal"
+    messages = [one["message"] for one in found["refused_signals"]]
+    assert messages == ["not a signal: it must be {name, value}, or {name, value, at}", "no pause waits for it"]
     found = machine.call({**found["run"], "signals": [{"name": "go", "value": {"by": "ann"}}]})
     assert (found["next"], found["result"]["status"]) == ("done", "completed")
 
