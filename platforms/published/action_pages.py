@@ -41,19 +41,29 @@ def page(action: Action[Any, Any]) -> str:
         ("JSON in, JSON out", f"`cfes run {action.id}`, or `python -m {action.module}` in a checkout"),
         ("module", f"[{action.module}](../../../{action.module.replace('.', '/')}.py)"),
     ]
-    parameters = markdown.parameter_rows(action.params.model_json_schema())
-    result = markdown.result_rows(action.result.model_json_schema(mode="serialization"))
     sections = [
         f"# {action.id}",
         module,
         markdown.table(("", ""), facts),
         "## Parameters",
-        markdown.table(("parameter", "type", "default", "meaning"), parameters) if parameters else "None.",
+        parameters(action),
         "## Result",
-        markdown.table(("field", "type", "meaning"), result),
+        result(action),
         "## Example",
         f"Parameters:\n\n```json\n{json.dumps(action.example_params, indent=2)}\n```",
         f"Result:\n\n```json\n{json.dumps(action.example_result, indent=2)}\n```",
         f"Errors and exit codes: [Errors and exit codes](../errors.md). {_NOTE}",
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def parameters(action: Action[Any, Any]) -> str:
+    """Return the table of an action's parameters."""
+    rows = markdown.parameter_rows(action.params.model_json_schema())
+    return markdown.table(("parameter", "type", "default", "meaning"), rows) if rows else "None."
+
+
+def result(action: Action[Any, Any]) -> str:
+    """Return the table of the fields of an action's result."""
+    rows = markdown.result_rows(action.result.model_json_schema(mode="serialization"))
+    return markdown.table(("field", "type", "meaning"), rows)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from actions.contract import catalog
+from platforms import served_actions
 from platforms.published import action_pages, reference_tables
 from platforms.published.manifest import ROOT
 
@@ -22,6 +23,10 @@ TABLES: dict[Path, dict[str, Table]] = {
     ROOT / "README.md": {
         "actions": lambda: action_pages.table(f"{ACTION_PAGES.relative_to(ROOT)}/"),
         "playbooks": reference_tables.playbooks,
+    },
+    ROOT / "docs" / "how-to" / "run-a-playbook-in-step-functions.md": {
+        "advance-run parameters": lambda: action_pages.parameters(served_actions.find(served_actions.ADVANCE_RUN)),
+        "advance-run result": lambda: action_pages.result(served_actions.find(served_actions.ADVANCE_RUN)),
     },
     ROOT / "docs" / "reference" / "errors.md": {
         "errors": reference_tables.errors,

@@ -86,6 +86,13 @@ def purge(alert: dict[str, Any], directory: str, **inputs: Any) -> dict[str, Any
     return {"playbook": "phish-campaign-purge", "inputs": {"alert": alert, **inputs}, "directory": directory}
 
 
+def release(_: dict[str, Any], directory: str) -> dict[str, Any]:
+    return {"playbook": "false-positive-release", "inputs": {"alert": FALSE_POSITIVE}, "directory": directory}
+
+
+PLAYBOOKS: dict[str, Callable[[dict[str, Any], str], dict[str, Any]]] = {"purge": purge, "release": release}
+
+
 def test_an_alert_runs_from_search_to_report_with_its_files_in_a_store(
     alert: dict[str, Any], sandbox: RunningSandbox, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,18 +114,16 @@ def test_an_alert_runs_from_search_to_report_with_its_files_in_a_store(
 def test_with_the_result_of_every_call_lost_each_effect_happens_once(
     name: str, alert: dict[str, Any], sandbox: RunningSandbox, tmp_path: Path
 ) -> None:
-    first = purge(alert, str(tmp_path / "run"))
-    if name == "release":
-        first = {**first, "playbook": "false-positive-release", "inputs": {"alert": FALSE_POSITIVE}}
     machine = StateMachine(sandbox, lose=lambda _: True)
-    result = machine.run(first)
+    result = machine.run(PLAYBOOKS[name](alert, str(tmp_path / "run")))
     assert result["status"] == "completed", result
     [job] = sandbox.state.truth()["jobs"]
     assert result["outputs"]["job_id"] == job["job_id"]
 
 
+@pytest.mark.parametrize("name", ["purge", "release"])
 def test_a_call_that_was_killed_during_its_action_is_made_again(
-    alert: dict[str, Any], sandbox: RunningSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, alert: dict[str, Any], sandbox: RunningSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The action is carried out, and the process ends before the result is written: at each action once."""
     find_action = catalog.find
@@ -143,7 +148,7 @@ def test_a_call_that_was_killed_during_its_action_is_made_again(
 
     monkeypatch.setattr(catalog, "find", find)
     machine = StateMachine(sandbox)
-    params = purge(alert, str(tmp_path / "run"))
+    params = PLAYBOOKS[name](alert, str(tmp_path / "run"))
     found: dict[str, Any] = {"next": "again"}
     while found["next"] != "done":
         try:
@@ -153,7 +158,8 @@ def test_a_call_that_was_killed_during_its_action_is_made_again(
         if found["next"] == "sleep":
             machine.clock.sleep(found["seconds"])
         params = found["run"]
-    assert {"preview-job", "create-move-job", "wait-for-job", "export-job-messages"} <= killed
+    create = "create-move-job" if name == "purge" else "release-job"
+    assert {"preview-job", create, "wait-for-job", "export-job-messages"} <= killed
     assert found["result"]["status"] == "completed", found["result"]
     assert len(sandbox.state.truth()["jobs"]) == 1
 
