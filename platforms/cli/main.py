@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Sequence
 
@@ -25,7 +26,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         gc.disable()
     with ended_by_signals(), kept_streams() as ledger:
         ledger.reader_may_leave = True
-        return ledger.settle(_run(sys.argv[1:] if arguments is None else arguments))
+        code = ledger.settle(_run(sys.argv[1:] if arguments is None else arguments))
+    if arguments is None and "temporalio" in sys.modules:
+        # Its threads can crash the shutdown of the interpreter (temporalio/sdk-python, issue 300).
+        os._exit(code)
+    return code
 
 
 def _run(arguments: Sequence[str]) -> int:

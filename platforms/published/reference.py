@@ -43,6 +43,7 @@ TABLES: dict[Path, dict[str, Table]] = {
     ROOT / "docs" / "reference" / "settings.md": {
         "settings": reference_tables.settings,
         "notification settings": reference_tables.notification_settings,
+        "temporal settings": reference_tables.temporal_settings,
     },
 }
 

@@ -13,6 +13,7 @@ from platforms.published import markdown
 from platforms.published.manifest import subclasses
 from platforms.schema_fields import read_fields
 from playbooks import library
+from playbooks.drivers.temporal import settings as temporal
 from playbooks.language import format as language
 from playbooks.language.filters import FILTERS, OWN_FILTERS
 from remediation.exports.formats.csv_table import COLUMNS
@@ -63,6 +64,16 @@ def settings() -> str:
 def notification_settings() -> str:
     """Return the table of the environment variables of `notify`."""
     return markdown.table(("variable", "meaning"), [(f"`{one.name}`", one.meaning) for one in VARIABLES])
+
+
+def temporal_settings() -> str:
+    """Return the table of the environment variables of the extra `temporal`."""
+    variables = temporal.environment_variables()
+    rows = [
+        (f"`{variables[name]}`", field.description or "", _default(field).replace("``", ""))
+        for name, field in temporal.TemporalSettings.model_fields.items()
+    ]
+    return markdown.table(("variable", "meaning", "default"), rows)
 
 
 # Modules with error types, beside core.errors; a test compares the list with the code.

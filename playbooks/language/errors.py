@@ -107,6 +107,12 @@ class RunNotEnded(GuardrailRefusal):
     default_help = "Nothing was deleted. Wait until the run has ended, or cancel it."
 
 
+class TemporalUnavailable(TemporaryFailure):
+    """The Temporal server does not answer, or no worker answers for the run."""
+
+    default_help = "Nothing was changed. Start the server and a worker, then run it again."
+
+
 class RunInProgress(GuardrailRefusal):
     """Another process uses this run."""
 

@@ -1,0 +1,73 @@
+"""Runs on a Temporal server for the command line: start, list, show, signal, cancel. Needs the extra `temporal`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from core.json_values import Json
+from platforms.cli.temporal_extra import require_temporal
+from platforms.playbook_checks import require_sound
+from platforms.playbook_session import traits
+from playbooks.language.format import Playbook
+from playbooks.language.inputs import accept
+
+T = TypeVar("T")
+
+
+def start(
+    playbook: Playbook, inputs: Mapping[str, Json], environment: Mapping[str, str] | None = None
+) -> dict[str, Json]:
+    """Start a run and return `run_id`, and `started`: false if a run with this key is running or has completed.
+
+    environment: with the settings; by default the process's environment, as in every function here.
+    Raises: ParameterError, PlaybookInvalid, and as every function here ExtraMissing, ConnectionSettingsError,
+    TemporalUnavailable and AuthenticationFailed.
+    """
+    require_temporal()
+    from playbooks.drivers.temporal.client import run_id_of  # noqa: PLC0415 -- the extra
+
+    require_sound(playbook)
+    accept(playbook, inputs)
+    now = datetime.now(UTC)
+    run_id = run_id_of(playbook, inputs, f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}")
+    started = _call(lambda runs: runs.start(playbook, inputs, run_id=run_id, traits=traits(), now=now), environment)
+    return {"run_id": run_id, "started": started}
+
+
+def runs(limit: int = 100, environment: Mapping[str, str] | None = None) -> list[dict[str, Json]]:
+    """Return the newest runs, each with the fields of the local run store; see `Runs.list`."""
+    return _call(lambda runs: runs.list(limit), environment)
+
+
+def show(run_id: str, environment: Mapping[str, str] | None = None) -> dict[str, Json]:
+    """Return a run's document; see `run_view.document_of`. Raises: RunNotFound."""
+    return _call(lambda runs: runs.show(run_id), environment)
+
+
+def signal(run_id: str, name: str, value: Json, environment: Mapping[str, str] | None = None) -> None:
+    """Send a signal. Raises: RunNotFound, RunEnded, and ParameterError if the run does not take it."""
+    _call(lambda runs: runs.signal(run_id, name, value), environment)
+
+
+def cancel(run_id: str, reason: str, environment: Mapping[str, str] | None = None) -> None:
+    """Ask a run to end after the action that it runs. Raises: RunNotFound, RunEnded."""
+    _call(lambda runs: runs.cancel(run_id, reason), environment)
+
+
+def _call(do: Callable[[Any], Awaitable[T]], environment: Mapping[str, str] | None) -> T:
+    """Connect, and return what `do` returns for the runs of the server."""
+    require_temporal()
+    from playbooks.drivers.temporal.client import Runs, connect  # noqa: PLC0415 -- the extra
+    from playbooks.drivers.temporal.settings import TemporalSettings  # noqa: PLC0415 -- the extra
+
+    settings = TemporalSettings.from_environment(os.environ if environment is None else environment)
+
+    async def called() -> T:
+        return await do(Runs(await connect(settings), settings))
+
+    return asyncio.run(called())

@@ -1,0 +1,112 @@
+"""The activity that runs an action: heartbeats while it runs, polls that are due soon, errors as documents."""
+
+from __future__ import annotations
+
+import contextvars
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from temporalio import activity
+
+from core.clock import Clock, Deadline
+from core.errors import InternalError, OutcomeUnknown, PackError
+from core.json_values import Json
+from playbooks.drivers.run_directory import make_run_directory
+from playbooks.drivers.temporal.messages import ACTION, ActionAnswer, ActionCall, Pace, failure_of
+from playbooks.language.errors import DirectoryUnusable
+
+RunAction = Callable[[str, dict[str, Json]], dict[str, Json]]
+
+# A server refuses larger messages (2 MB) once the action has ended, and the result would be lost.
+LARGEST_RESULT_BYTES = 1_500_000
+
+# Heartbeats within one heartbeat timeout.
+HEARTBEATS = 3
+
+
+class ActionActivity:
+    """Runs actions in the threads of a worker. run_action: returns a result or raises PackError."""
+
+    def __init__(self, run_action: RunAction, clock: Clock) -> None:
+        self._run_action = run_action
+        self._clock = clock
+
+    # A thread that is interrupted in the middle of a write would leave its outcome unknown.
+    @activity.defn(name=ACTION, no_thread_cancel_exception=True)
+    def run(self, call: ActionCall) -> ActionAnswer:
+        """Run the action. Raises: ApplicationError with the error's document, which the server never retries."""
+        interrupted = activity.info().attempt > 1
+        try:
+            with _heartbeats(call.pace):
+                _make_directory(call.directory)
+                return ActionAnswer(self._result(call), interrupted)
+        except PackError as error:
+            raise failure_of(error, interrupted=interrupted) from None
+        except Exception as error:  # noqa: BLE001 -- the server would retry an exception that it does not know
+            raise failure_of(InternalError.of(error), interrupted=interrupted) from None
+
+    def _result(self, call: ActionCall) -> dict[str, Json]:
+        """Return the action's result, after the polls that are due within the pace."""
+        deadline = Deadline(self._clock, call.pace.poll_for)
+        result = self._run_action(call.action, call.params)
+        while (pause := _short_pause(call, result)) is not None and pause < deadline.remaining():
+            activity.wait_for_worker_shutdown_sync(pause)
+            if activity.is_cancelled() or activity.is_worker_shutdown():
+                break
+            try:
+                result = self._run_action(call.action, {**call.params, "resume": result["resume"]})
+            except PackError as error:
+                if error.applied != "no":
+                    raise
+                # The next activity polls again and decides. The result up to here is not lost.
+                break
+        if len(json.dumps(result)) > LARGEST_RESULT_BYTES:
+            raise OutcomeUnknown(
+                f"the result of {call.action} has more than {LARGEST_RESULT_BYTES} bytes: Temporal does not store it",
+                help="The action was carried out. Lower its max_result_bytes, or export to a file.",
+            )
+        return result
+
+
+def _short_pause(call: ActionCall, result: dict[str, Json]) -> float | None:
+    """Return the seconds to the action's next poll if this activity continues it, else None."""
+    if not call.resumable or result.get("done") is not False or not isinstance(result.get("resume"), dict):
+        return None
+    seconds = result.get("next_poll_seconds")
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+        return None
+    return float(seconds) if 0 <= seconds < call.pace.short_pause else None
+
+
+def _make_directory(directory: str) -> None:
+    """Create the directory of the action's files, unless it is a URL. Raises: DirectoryUnusable."""
+    if not directory or "://" in directory:
+        return
+    try:
+        make_run_directory(Path(directory))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a valid path"
+        raise DirectoryUnusable(f"the run's directory can't be created on this worker: {reason}") from None
+
+
+@contextmanager
+def _heartbeats(pace: Pace) -> Iterator[None]:
+    """Send heartbeats from a second thread while the block runs."""
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(pace.heartbeat / HEARTBEATS):
+            activity.heartbeat()
+
+    context: Any = contextvars.copy_context()
+    thread = threading.Thread(target=context.run, args=(beat,), name="heartbeats", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

@@ -1,0 +1,322 @@
+"""Runs on a Temporal server: start, list, show, signal, cancel."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+from temporalio.client import (
+    Client,
+    RPCError,
+    RPCStatusCode,
+    RPCTimeoutOrCancelledError,
+    TLSConfig,
+    WorkflowExecution,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowQueryFailedError,
+    WorkflowUpdateFailedError,
+)
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+
+from core import instants
+from core.errors import AuthenticationFailed, ConnectionSettingsError, PackError, ParameterError
+from core.json_values import Json, shown
+from playbooks.drivers.temporal import messages, run_view
+from playbooks.drivers.temporal.converter import CONVERTER
+from playbooks.drivers.temporal.messages import Pace, RunInput, Signal, details_of
+from playbooks.drivers.temporal.settings import TemporalSettings
+from playbooks.engine.engine import run_key
+from playbooks.engine.state import ActionTraits
+from playbooks.language.errors import RunEnded, RunNotFound, TemporalUnavailable
+from playbooks.language.filters import file_name
+from playbooks.language.format import Playbook
+
+CONNECT_SECONDS = 10.0
+
+# How long a worker may take to answer for a run.
+ANSWER = timedelta(seconds=10)
+
+# How many running runs a list asks for their step at the same time.
+DESCRIPTIONS_AT_ONCE = 20
+
+_ENDS = {
+    WorkflowExecutionStatus.COMPLETED: "completed",
+    WorkflowExecutionStatus.CANCELED: "cancelled",
+    WorkflowExecutionStatus.TERMINATED: "cancelled",
+    WorkflowExecutionStatus.TIMED_OUT: "failed",
+}
+
+
+async def connect(settings: TemporalSettings) -> Client:
+    """Return a connection to the server. Raises: TemporalUnavailable, ConnectionSettingsError, AuthenticationFailed."""
+    tls: TLSConfig | bool = settings.uses_tls
+    if settings.uses_tls:
+        tls = TLSConfig(
+            server_root_ca_cert=_pem(settings.tls_ca),
+            client_cert=_pem(settings.tls_cert),
+            client_private_key=_pem(None if settings.tls_key is None else settings.tls_key.get_secret_value()),
+        )
+    try:
+        return await asyncio.wait_for(
+            Client.connect(
+                settings.address,
+                namespace=settings.namespace,
+                api_key=None if settings.api_key is None else settings.api_key.get_secret_value(),
+                tls=tls,
+                data_converter=CONVERTER,
+            ),
+            CONNECT_SECONDS,
+        )
+    except (RuntimeError, TimeoutError):
+        # The message of the client library can quote the settings.
+        how = "with TLS" if settings.uses_tls else "without TLS"
+        raise TemporalUnavailable(
+            f"no Temporal server answers at {settings.address} ({how})",
+            help="Nothing was changed. Start the server, or set CFES_TEMPORAL_ADDRESS (and CFES_TEMPORAL_TLS).",
+        ) from None
+
+
+def _pem(text: str | None) -> bytes | None:
+    return None if text is None else text.encode()
+
+
+def run_id_of(playbook: Playbook, inputs: Mapping[str, Json], unique: str) -> str:
+    """Return the ID of a run: one for each key, else one that ends in `unique`. Raises as engine.run_key."""
+    key = run_key(playbook, inputs)
+    return f"{playbook.id}-{unique if key is None else file_name(key)}"
+
+
+class Runs:
+    """The runs of one namespace and task queue. Every method raises TemporalUnavailable and AuthenticationFailed."""
+
+    def __init__(self, client: Client, settings: TemporalSettings, pace: Pace | None = None) -> None:
+        self._client = client
+        self._settings = settings
+        self._pace = pace or Pace()
+
+    async def start(
+        self,
+        playbook: Playbook,
+        inputs: Mapping[str, Json],
+        *,
+        run_id: str,
+        traits: Mapping[str, ActionTraits],
+        now: datetime,
+    ) -> bool:
+        """Start a run. Return False if a run with this ID is running or has completed; nothing is started then.
+
+        Raises: PlaybookInvalid, ParameterError (the inputs, or a message that is too large), ConnectionSettingsError if
+        the playbook writes files and no setting says where.
+        """
+        if not self._settings.files and run_view.writes_files(playbook):
+            raise ConnectionSettingsError(
+                f"the playbook {playbook.id} writes files, and CFES_TEMPORAL_FILES is not set",
+                help="Nothing was started. Set CFES_TEMPORAL_FILES to the URL of a folder in an object store, such as "
+                "s3://evidence/runs, or to a folder that all workers share.",
+            )
+        given = RunInput(
+            playbook=playbook.document(),
+            inputs=dict(inputs),
+            traits={name: found.model_dump(mode="json") for name, found in traits.items()},
+            files=self._settings.files,
+            pace=self._pace,
+        )
+        memo = {
+            messages.MEMO_PLAYBOOK: playbook.id,
+            messages.MEMO_KEY: run_key(playbook, inputs),
+            messages.MEMO_STARTED: instants.format_shortest(now),
+        }
+        async with self._reported(f"The run may have begun: check with `cfes playbook show {run_id}`."):
+            try:
+                await self._client.start_workflow(
+                    messages.WORKFLOW,
+                    given,
+                    id=run_id,
+                    task_queue=self._settings.task_queue,
+                    # Not USE_EXISTING, which has the same effect and does not report that the run exists.
+                    id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+                    id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
+                    memo={name: value for name, value in memo.items() if value is not None},
+                    static_summary=playbook.title,
+                )
+            except WorkflowAlreadyStartedError:
+                return False
+        return True
+
+    async def list(self, limit: int = 100) -> list[dict[str, Json]]:
+        """Return the newest runs, each with the fields of the local run store.
+
+        `run_id`, `key`, `playbook_id`, `status` (running, sleeping, waiting, completed, refused, incomplete, failed or
+        cancelled), `at_step`, `started_at`, `wake_at` and `waits_for`.
+        """
+        query = (
+            f"WorkflowType = '{messages.WORKFLOW}' AND TaskQueue = '{self._settings.task_queue}' "
+            "AND ExecutionStatus != 'ContinuedAsNew'"
+        )
+        gate = asyncio.Semaphore(DESCRIPTIONS_AT_ONCE)
+        async with self._reported():
+            found = [execution async for execution in self._client.list_workflows(query, limit=limit)]
+            return await asyncio.gather(*(self._summary(execution, gate) for execution in found))
+
+    async def show(self, run_id: str) -> dict[str, Json]:
+        """Return a run's document; see `run_view.document_of`. The worker answers for a run that has not ended.
+
+        Raises: RunNotFound.
+        """
+        async with self._reported():
+            handle = self._client.get_workflow_handle(run_id)
+            execution = await handle.describe()
+            if execution.workflow_type != messages.WORKFLOW:
+                raise self._not_found(run_id)
+            if execution.status == WorkflowExecutionStatus.RUNNING:
+                document: dict[str, Json] = await handle.query(messages.SHOW, rpc_timeout=ANSWER)
+                return document
+            return await self._outcome(handle, await self._summary(execution))
+
+    async def outcome(self, run_id: str) -> dict[str, Json]:
+        """Wait until a run has ended, and return its document. Raises: RunNotFound."""
+        async with self._reported():
+            handle = self._client.get_workflow_handle(run_id)
+            execution = await handle.describe()
+            return await self._outcome(handle, await self._summary(execution))
+
+    async def signal(self, run_id: str, name: str, value: Json) -> None:
+        """Send a signal, and return once the run has taken it.
+
+        Raises: RunNotFound, RunEnded, and ParameterError if the run does not wait for the signal or refuses the value.
+        """
+        async with self._reported("The signal may have been sent: check with `cfes playbook show`."):
+            handle = self._client.get_workflow_handle(run_id)
+            await self._require_running(handle)
+            try:
+                await handle.execute_update(messages.SIGNAL, Signal(name, value), rpc_timeout=ANSWER)
+            except WorkflowUpdateFailedError as error:
+                document, _ = _error_of(error.cause)
+                problems: Any = document.get("problems") or ()
+                raise ParameterError(str(document["message"]), help=str(document["help"]), problems=problems) from None
+
+    async def cancel(self, run_id: str, reason: str) -> None:
+        """Ask a run to end after the action that it runs. Raises: RunNotFound, RunEnded."""
+        async with self._reported("The run may have been cancelled: check with `cfes playbook show`."):
+            handle = self._client.get_workflow_handle(run_id)
+            await self._require_running(handle)
+            await handle.cancel(reason=reason)
+
+    async def _summary(self, execution: WorkflowExecution, gate: asyncio.Semaphore | None = None) -> dict[str, Json]:
+        memo = await execution.memo()
+        progress = memo.get(messages.MEMO_PROGRESS) or {}
+        status = progress.get("status", "running")
+        at_step = progress.get("at_step")
+        if execution.status != WorkflowExecutionStatus.RUNNING:
+            noted = status if status in ("refused", "incomplete", "failed", "cancelled") else "failed"
+            status, at_step = _ENDS.get(execution.status or WorkflowExecutionStatus.FAILED, noted), None
+        elif status == "running" and gate is not None:
+            async with gate:
+                at_step = await self._active_step(execution)
+        return {
+            "run_id": execution.id,
+            "key": memo.get(messages.MEMO_KEY),
+            "playbook_id": memo.get(messages.MEMO_PLAYBOOK),
+            "status": status,
+            "at_step": at_step,
+            "started_at": memo.get(messages.MEMO_STARTED) or instants.format_shortest(execution.start_time),
+            "wake_at": progress.get("wake_at"),
+            "waits_for": progress.get("waits_for"),
+        }
+
+    async def _active_step(self, execution: WorkflowExecution) -> str | None:
+        """Return the step whose action runs, or None between two actions."""
+        found = await self._client.get_workflow_handle(execution.id, run_id=execution.run_id).describe()
+        return next((pending.activity_id for pending in found.raw_description.pending_activities), None)
+
+    async def _outcome(self, handle: WorkflowHandle[Any, Any], summary: dict[str, Json]) -> dict[str, Json]:
+        try:
+            document: dict[str, Json] = await handle.result()
+        except WorkflowFailureError as failure:
+            details = details_of(failure.cause)
+            if details is not None and "run_id" in details:
+                return dict(details)
+            error, exit_code = _error_of(failure.cause)
+            return {
+                **{name: summary[name] for name in ("run_id", "key", "started_at", "status")},
+                "playbook": summary["playbook_id"],
+                "exit_code": exit_code,
+                "outputs": {},
+                "error": error,
+                "message": error["message"],
+            }
+        return document
+
+    async def _require_running(self, handle: WorkflowHandle[Any, Any]) -> None:
+        execution = await handle.describe()
+        if execution.workflow_type != messages.WORKFLOW:
+            raise self._not_found(handle.id)
+        if execution.status != WorkflowExecutionStatus.RUNNING:
+            raise RunEnded(f"the run {shown(handle.id)} has ended")
+
+    def _not_found(self, run_id: str) -> RunNotFound:
+        return RunNotFound(
+            f"the namespace {self._settings.namespace} has no run {shown(run_id)}",
+            help="Nothing was changed. `cfes playbook runs --engine temporal` lists the runs. CFES_TEMPORAL_NAMESPACE "
+            "sets the namespace.",
+        )
+
+    @asynccontextmanager
+    async def _reported(self, doubt: str = "Nothing was changed.") -> AsyncIterator[None]:
+        """Turn the server's errors into errors of the pack. doubt: what a call without an answer may have done."""
+        try:
+            yield
+        except (RPCTimeoutOrCancelledError, WorkflowQueryFailedError):
+            raise self._no_worker(doubt) from None
+        except RPCError as error:
+            raise self._server_error(error, doubt) from None
+
+    def _no_worker(self, doubt: str) -> TemporalUnavailable:
+        return TemporalUnavailable(
+            f"no worker of the task queue {self._settings.task_queue} answers for the run",
+            help=f"{doubt} Start a worker with `cfes worker`, with the same CFES_TEMPORAL_TASK_QUEUE, and with the "
+            "CFES_TEMPORAL_BUILD_ID that began the run.",
+        )
+
+    def _server_error(self, error: RPCError, doubt: str) -> PackError:
+        match error.status:
+            case RPCStatusCode.NOT_FOUND if "amespace" in error.message:
+                return ConnectionSettingsError(
+                    f"the Temporal server has no namespace {self._settings.namespace}",
+                    help="Nothing was changed. Create it, or set CFES_TEMPORAL_NAMESPACE.",
+                )
+            case RPCStatusCode.NOT_FOUND:
+                return RunNotFound(
+                    f"the namespace {self._settings.namespace} has no such run",
+                    help="Nothing was changed. `cfes playbook runs --engine temporal` lists the runs.",
+                )
+            case RPCStatusCode.UNAUTHENTICATED | RPCStatusCode.PERMISSION_DENIED:
+                return AuthenticationFailed(
+                    f"the Temporal server does not accept the credentials for the namespace {self._settings.namespace}",
+                    help="Nothing was changed. Set CFES_TEMPORAL_API_KEY_FILE, or CFES_TEMPORAL_TLS_CERT_FILE and "
+                    "CFES_TEMPORAL_TLS_KEY_FILE.",
+                )
+            case RPCStatusCode.INVALID_ARGUMENT:
+                return ParameterError(
+                    f"the Temporal server refuses the request: {error.message}", help="Nothing was changed."
+                )
+            case RPCStatusCode.DEADLINE_EXCEEDED | RPCStatusCode.CANCELLED:
+                return self._no_worker(doubt)
+        return TemporalUnavailable(
+            f"the Temporal server can't answer: {error.message}", help=f"{doubt} Try again later."
+        )
+
+
+def _error_of(cause: BaseException) -> tuple[dict[str, Json], int]:
+    """Return the error document of a failure, and its exit code."""
+    details = details_of(cause)
+    if details is not None:
+        return details["error"], details["exit_code"]
+    ended = TemporalUnavailable(f"the server ended the run: {cause}", help="Check the job, then start the run again.")
+    return ended.document()["error"], ended.exit_code
