@@ -27,8 +27,8 @@ def worker(
     """Carry out the runs of a Temporal task queue, until Ctrl-C or SIGTERM.
 
     The settings are CFES_TEMPORAL_ADDRESS, CFES_TEMPORAL_NAMESPACE and CFES_TEMPORAL_TASK_QUEUE, and those of the
-    actions, such as CLOUDFLARE_API_TOKEN. Before it ends, the worker finishes the actions that have begun. Other workers
-    continue its runs.
+    actions, such as CLOUDFLARE_API_TOKEN. Before it ends, the worker finishes the actions that have begun. Other
+    workers continue its runs.
     """
     screen = Screen("json", verbose=verbose)
     with report_errors(screen):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from temporalio.client import Client, WorkflowHandle
+from temporalio.worker import UnsandboxedWorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from core.clock import SystemClock
@@ -65,8 +66,8 @@ class TemporalServer:
         return TemporalSettings(address=f"127.0.0.1:{self.port}")
 
     def start(self) -> None:
-        command = [PROGRAM, "server", "start-dev", "--headless", "--ip", "127.0.0.1", "--port", str(self.port)]
-        command += ["--db-filename", self._file, "--log-level", "error"]
+        command = [str(PROGRAM), "server", "start-dev", "--headless", "--ip", "127.0.0.1", "--port", str(self.port)]
+        command += ["--db-filename", str(self._file), "--log-level", "error"]
         command += ["--dynamic-config-value", f"limit.historyCount.suggestContinueAsNew={MOST_EVENTS}"]
         with self._log.open("ab") as log:
             # The program looks for its settings and its updates in the home directory.
@@ -123,11 +124,13 @@ class Fleet:
         self._loop.close()
 
     @contextmanager
-    def worker(self, run_action: RunAction, *, is_sandboxed: bool = True, **options: Any) -> Iterator[None]:
+    def worker(
+        self, run_action: RunAction, *, is_sandboxed: bool = True, build_id: str | None = None
+    ) -> Iterator[None]:
         """Run a worker in this process for the duration of the block."""
         stop = asyncio.Event()
-        runner = {"runner": sandboxed()} if is_sandboxed else {}
-        given = WorkerOptions(self.settings.task_queue, **runner, **options)
+        runner = sandboxed() if is_sandboxed else UnsandboxedWorkflowRunner()
+        given = WorkerOptions(self.settings.task_queue, build_id=build_id, runner=runner)
         serving = serve(self.client, run_action, given, clock=SystemClock(), stop=stop)
         working = asyncio.run_coroutine_threadsafe(serving, self._loop)
         try:

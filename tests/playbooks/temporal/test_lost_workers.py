@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import signal
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -158,8 +159,8 @@ def make_site(
 
     yield make
     for site in sites:
-        for worker in site.workers.values():
-            worker.stop()
+        codes = {worker.stop() for worker in site.workers.values()}
+        assert codes <= {0, -signal.SIGKILL}
 
 
 def assert_moved_once(site: Site) -> None:
