@@ -37,6 +37,9 @@ TABLES: dict[Path, dict[str, Table]] = {
         "playbook keys": lambda: reference_tables.models(reference_tables.PLAYBOOK_PARTS),
         "filters": reference_tables.filters,
     },
+    ROOT / "docs" / "reference" / "playbook-tests.md": {
+        "test keys": lambda: reference_tables.models(reference_tables.TEST_PARTS),
+    },
     ROOT / "docs" / "reference" / "policy.md": {
         "policy keys": lambda: reference_tables.models(reference_tables.POLICY_PARTS)
     },

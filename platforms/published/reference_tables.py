@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 
 from connectors.connection import Connection, environment_variables, guard_variables
 from core import errors as pack_errors
+from platforms.playbook_cases import format as cases
 from platforms.published import markdown
 from platforms.published.manifest import subclasses
 from platforms.schema_fields import read_fields
@@ -27,13 +28,26 @@ _PARQUET_TYPES = {"text": "text", "list": "list of text", "integer": "integer", 
 PLAYBOOK_PARTS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("The playbook", language.Playbook),
     ("An input, in `inputs`", language.InputSpec),
+    ("Every step", language.StepBase),
     ("A step that runs an action", language.ActionStep),
-    ("`repeat` of an action step", language.Repeat),
-    ("An entry of `on_error`", language.ErrorHandler),
-    ("`retry` of an `on_error` entry", language.Retry),
     ("A step that checks a condition", language.CheckStep),
     ("A step that ends the run early", language.FinishStep),
     ("A step that computes values", language.SetStep),
+    ("A step that waits for a time", language.SleepStep),
+    ("A step that waits for a signal", language.PauseStep),
+    ("A step that runs a playbook", language.PlaybookStep),
+    ("An entry of `on_error`", language.ErrorHandler),
+    ("`retry` of an `on_error` entry", language.Retry),
+    ("`repeat` of an action step", language.Repeat),
+)
+TEST_PARTS: tuple[tuple[str, type[BaseModel]], ...] = (
+    ("The file", cases.TestFile),
+    ("A case, in `cases`", cases.Case),
+    ("`expect` of a case", cases.Expect),
+    ("A step's entry in `steps`", cases.StepDay),
+    ("A fault, in `faults`", cases.FaultSpec),
+    ("A signal, in `signals`", cases.SignalSpec),
+    ("`error` of a step's entry", cases.ErrorSpec),
 )
 POLICY_PARTS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("The policy", Policy),
@@ -144,8 +158,11 @@ def _model(model: type[BaseModel]) -> str:
     schema = model.model_json_schema(by_alias=True)
     if "$ref" in schema:  # a model that refers to itself
         schema = {**schema, **schema["$defs"][schema["$ref"].rpartition("/")[2]]}
+    # The keys of every step have a table of their own.
+    common = language.StepBase.model_fields
     rows = [
         (f"`{field.name}`", field.type_words, markdown.default_of(field).replace("`null`", ""), field.description)
         for field in read_fields(schema)
+        if not (issubclass(model, language.StepBase) and model is not language.StepBase and field.name in common)
     ]
     return markdown.table(("key", "type", "default", "meaning"), rows)

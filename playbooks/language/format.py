@@ -116,7 +116,9 @@ class Repeat(_Part):
     limit: int = Field(ge=1, le=MAX_REPEATS, description="The maximum number of repetitions. After it the step fails.")
 
 
-class _Step(_Part):
+class StepBase(_Part):
+    """The keys of every step."""
+
     id: Id = Field(
         "",
         description="The name of the step, unique in the playbook: `steps.<id>` is its result. "
@@ -126,7 +128,7 @@ class _Step(_Part):
     when: Condition = Field(True, description="A condition. If it is false, the step is skipped.")
 
 
-class ActionStep(_Step):
+class ActionStep(StepBase):
     """Runs an action of the pack."""
 
     action: str = Field(min_length=1, description="The action's ID, such as search-messages.")
@@ -142,7 +144,7 @@ class ActionStep(_Step):
     )
 
 
-class CheckStep(_Step):
+class CheckStep(StepBase):
     """Ends the run if the condition is false."""
 
     check: Condition = Field(description="The condition.")
@@ -154,26 +156,26 @@ class CheckStep(_Step):
     )
 
 
-class FinishStep(_Step):
+class FinishStep(StepBase):
     """Ends the run early and successfully if the condition is true."""
 
     finish: Condition = Field(description="The condition.")
     message: str = Field(min_length=1, description="The message if the run ends here. It may contain expressions.")
 
 
-class SetStep(_Step):
+class SetStep(StepBase):
     """Computes named values once. The result is the map of these values."""
 
     set_: dict[Name, Json] = Field(alias="set", min_length=1, description="Names and values, or expressions.")
 
 
-class SleepStep(_Step):
+class SleepStep(StepBase):
     """Waits for a time."""
 
     sleep: Seconds = Field(description="The number of seconds, or an expression.")
 
 
-class PauseStep(_Step):
+class PauseStep(StepBase):
     """Waits for a signal from outside, such as an approval. The result is `value` (the last) and `values` (all)."""
 
     pause: Name = Field(description="The signal's name.")
@@ -190,7 +192,7 @@ class PauseStep(_Step):
     )
 
 
-class PlaybookStep(_Step):
+class PlaybookStep(StepBase):
     """Runs another playbook. The result is its outputs; with for_each it is `runs`, a list with one entry per item."""
 
     playbook: Id = Field(description="The ID of the other playbook.")
@@ -209,7 +211,7 @@ class PlaybookStep(_Step):
     )
 
 
-STEP_KINDS: dict[str, type[_Step]] = {
+STEP_KINDS: dict[str, type[StepBase]] = {
     "action": ActionStep,
     "check": CheckStep,
     "finish": FinishStep,
@@ -221,7 +223,7 @@ STEP_KINDS: dict[str, type[_Step]] = {
 
 
 def _kind(step: Any) -> str | None:
-    if isinstance(step, _Step):
+    if isinstance(step, StepBase):
         return next(f"{key} step" for key in STEP_KINDS if type(step) is STEP_KINDS[key])
     kinds = [key for key in STEP_KINDS if isinstance(step, dict) and key in step]
     return f"{kinds[0]} step" if len(kinds) == 1 else None
