@@ -24,6 +24,7 @@ import pytest
 
 from connectors.http.client import httpx
 from remediation.exports.destinations import object_store_settings
+from tests.plain_http import PLAIN
 
 ROOT = Path(__file__).parent.parent
 MOTO = Path(os.environ.get("MOTO_PYTHON") or ROOT / ".venv-moto" / "bin" / "python")
@@ -78,7 +79,7 @@ def _send_as_another_user(method: str, url: str, data: bytes | None = None) -> h
 @functools.cache
 def _client() -> httpx.Client:
     """Return one shared client: to create a client is to load all certificates."""
-    client = httpx.Client(trust_env=False)
+    client = httpx.Client(trust_env=False, verify=PLAIN)
     atexit.register(client.close)
     return client
 

@@ -19,6 +19,7 @@ from remediation.stamp import Stamp, StampKey
 from sandbox.clock import SECOND
 from sandbox.server import RunningSandbox
 from tests.conftest import CAMPAIGN
+from tests.plain_http import PLAIN
 
 Connect = Callable[..., EmailSecurity]
 KEY = "alert-4711"
@@ -42,6 +43,7 @@ def create_forged_job(sandbox: RunningSandbox, comment: str, **changes: Any) -> 
         f"{sandbox.base_url}/accounts/{sandbox.account_id}/email-security/investigate/bulk",
         headers={"Authorization": f"Bearer {sandbox.token}"},
         json={name: value for name, value in body.items() if value is not None},
+        verify=PLAIN,
     )
     assert answer.status_code == 201
     job_id: str = answer.json()["result"]["job_id"]

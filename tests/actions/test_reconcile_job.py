@@ -27,6 +27,7 @@ from sandbox.server import RunningSandbox
 from tests.actions.test_export import Listing, finished_job
 from tests.conftest import CAMPAIGN
 from tests.connectors.scripted import JOB_ID, PSEUDONYM_KEY, Scripted, connected, job, ok
+from tests.plain_http import PLAIN
 
 Connect = Callable[..., EmailSecurity]
 RowChange = Callable[[list[dict[str, Any]]], object]
@@ -100,7 +101,7 @@ def kinds(result: dict[str, Any]) -> list[tuple[str, str | None]]:
 
 def write_events(sandbox: RunningSandbox, path: Path, **query: str) -> str:
     """Write the Logpush events delivered so far to `path` and return the path."""
-    answer = httpx.get(f"{sandbox.control_url}/post_delivery_events", params=query)
+    answer = httpx.get(f"{sandbox.control_url}/post_delivery_events", params=query, verify=PLAIN)
     path.write_bytes(answer.content)
     return str(path)
 

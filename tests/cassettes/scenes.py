@@ -20,6 +20,7 @@ from connectors.connection import Connection
 from connectors.email_security import EmailSecurity
 from connectors.http.client import httpx
 from tests.clock import FakeClock
+from tests.plain_http import PLAIN
 
 FOLDER = Path(__file__).parent
 ACCOUNT = "023e105f4ecef8ad9ca31a8372d0c353"
@@ -116,7 +117,7 @@ def play_scene(scene: Scene, connection: Connection, clock: FakeClock) -> dict[s
     """
     connection = connection.model_copy(update={"listing_lag_seconds": 0.0})
     # vcrpy records what goes through httpx's own transport.
-    with EmailSecurity(connection, clock=clock, rng=random.Random(7), http=httpx.HTTPTransport()) as api:
+    with EmailSecurity(connection, clock=clock, rng=random.Random(7), http=httpx.HTTPTransport(verify=PLAIN)) as api:
         return scene(lambda action_id, params: catalog.find(action_id).run(params, api))
 
 

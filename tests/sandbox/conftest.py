@@ -1,7 +1,6 @@
 """Fixtures for sandbox tests: a small tenant, a manual clock, and no failures by default."""
 
 import json
-import ssl
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from sandbox.clock import parse_instant
 from sandbox.server import RunningSandbox, start
 from sandbox.settings import Pace, Settings
+from tests.plain_http import PLAIN
 
 NOW = "2026-11-20T16:02:35Z"
 
@@ -49,10 +49,6 @@ ALERT: dict[str, Any] = {
 
 # Fast enough to finish any job of these tests within one minute of the clock.
 FAST = Pace(start_delay=1.0, discover_rate=1000.0, process_rate=500.0, retry_delay=2.0, max_retries=3)
-
-
-# Loading the machine's certificates takes longer than most of these tests, and none of them uses TLS.
-PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 @pytest.fixture

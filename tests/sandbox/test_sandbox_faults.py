@@ -15,6 +15,7 @@ from sandbox.edge import DroppedConnectionError
 from sandbox.faults import FaultList
 from sandbox.server import RunningSandbox
 from sandbox.settings import Settings
+from tests.plain_http import PLAIN
 
 Run = Callable[..., RunningSandbox]
 Connect = Callable[..., httpx.Client]
@@ -249,7 +250,7 @@ def test_an_invalid_fault_is_refused(run: Run, fault: dict[str, Any], problem: s
 
 def test_faults_are_scripted_listed_and_cleared_over_http(run: Run, connect: Connect) -> None:
     sandbox = run()
-    with httpx.Client(base_url=sandbox.control_url, trust_env=False) as control:
+    with httpx.Client(base_url=sandbox.control_url, trust_env=False, verify=PLAIN) as control:
         made = control.post("faults", json={"operation": "listBulkJobs", "kind": "html", "times": 3})
         assert made.status_code == 201
         assert connect(sandbox).get(BULK).status_code == 502

@@ -21,6 +21,7 @@ from schemathesis.specs.openapi.schemas import OpenApiSchema
 from sandbox.operations import OPERATIONS
 from sandbox.server import RunningSandbox, start
 from sandbox.settings import Settings
+from tests.plain_http import PLAIN
 
 OPERATION_IDS = [operation.id for operation in OPERATIONS]
 CHECKS = [
@@ -40,7 +41,7 @@ def sandbox() -> Iterator[RunningSandbox]:
 
 @pytest.fixture(scope="module")
 def document(sandbox: RunningSandbox) -> dict[str, Any]:
-    answer: dict[str, Any] = httpx.get(f"{sandbox.control_url}/openapi.json", trust_env=False).json()
+    answer: dict[str, Any] = httpx.get(f"{sandbox.control_url}/openapi.json", trust_env=False, verify=PLAIN).json()
     return answer
 
 
@@ -53,7 +54,7 @@ def _existing_path_parameters(sandbox: RunningSandbox) -> dict[str, str]:
     """Return path parameters that exist: an account, a job with rows in several states, a message."""
     investigate = f"{sandbox.base_url}/accounts/{sandbox.account_id}/email-security/investigate"
     headers = {"Authorization": f"Bearer {sandbox.token}"}
-    with httpx.Client(headers=headers, trust_env=False) as client:
+    with httpx.Client(headers=headers, trust_env=False, verify=PLAIN) as client:
         job = {"action": "MOVE", "destination": "JunkEmail", "search_params": {"detections_only": False}}
         job_id = client.post(f"{investigate}/bulk", json=job).json()["result"]["job_id"]
         sandbox.state.advance(4.2)
@@ -98,7 +99,8 @@ def test_a_slow_search_and_its_late_result_are_documented(sandbox: RunningSandbo
     operation = schema.find_operation_by_id("searchMessages")
     sandbox.state.faults.add("searchMessages", "slow_search", seconds=5)
     path = f"{sandbox.base_url}/accounts/{sandbox.account_id}/email-security/investigate"
-    with httpx.Client(headers={"Authorization": f"Bearer {sandbox.token}"}, trust_env=False) as client:
+    headers = {"Authorization": f"Bearer {sandbox.token}"}
+    with httpx.Client(headers=headers, trust_env=False, verify=PLAIN) as client:
         slow = client.get(path)
         operation.validate_response(slow)
         sandbox.state.advance(5)

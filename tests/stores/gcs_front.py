@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from connectors.http.client import httpx
 from tests.object_stores import Answer, Request
+from tests.plain_http import PLAIN
 
 _BOUNDARY = b"of-the-front-7c1f"
 _CODES = {401: "AuthenticationRequired", 403: "AccessDenied", 404: "NoSuchKey", 412: "PreconditionFailed"}
@@ -24,7 +25,7 @@ class GoogleFront:
 
     def __init__(self, behind: str) -> None:
         self._behind = behind
-        self._client = httpx.Client(trust_env=False)
+        self._client = httpx.Client(trust_env=False, verify=PLAIN)
         self._uploads: dict[str, dict[int, bytes]] = {}
 
     def __call__(self, request: Request) -> Answer:

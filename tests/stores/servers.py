@@ -28,6 +28,7 @@ import pytest
 from connectors.http.client import httpx
 from remediation.exports.destinations.object_url import Scheme
 from tests.object_stores import ACCESS_KEY, SECRET_KEY, Door
+from tests.plain_http import PLAIN
 from tests.stores.gcs_front import GoogleFront
 
 STORES = Path(os.environ.get("STORES") or Path(__file__).parents[2] / ".venv-stores")
@@ -88,7 +89,7 @@ class SeaweedFS(Server):
 
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint
-        self._client = httpx.Client(base_url=endpoint, trust_env=False)
+        self._client = httpx.Client(base_url=endpoint, trust_env=False, verify=PLAIN)
 
     @classmethod
     @contextmanager
@@ -147,7 +148,7 @@ class Azurite(Server):
 
     def __init__(self, endpoint: str) -> None:
         self.endpoint = f"{endpoint}/{ACCOUNT}"
-        self._client = httpx.Client(base_url=self.endpoint, trust_env=False)
+        self._client = httpx.Client(base_url=self.endpoint, trust_env=False, verify=PLAIN)
         self._access = shared_access("2099-01-01T00:00:00Z")
 
     @classmethod
@@ -184,7 +185,7 @@ class FakeGoogle(Server):
 
     def __init__(self, behind: str, endpoint: str) -> None:
         self.endpoint = endpoint
-        self._client = httpx.Client(base_url=f"{behind}/storage/v1/b", trust_env=False)
+        self._client = httpx.Client(base_url=f"{behind}/storage/v1/b", trust_env=False, verify=PLAIN)
         self._upload = f"{behind}/upload/storage/v1/b/{BUCKET}/o"
 
     @classmethod
