@@ -62,7 +62,7 @@ SECRETS: dict[str, str] = {
 SHORTEST_PART = 12
 MOST_FILES = 2000
 MOST_BYTES = 2**26
-PIECE_BYTES = 2**22
+PIECE_BYTES = 2**20
 # No form of a token is longer, so a token across two pieces is complete in the second.
 OVERLAP_BYTES = 2**10
 
