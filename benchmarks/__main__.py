@@ -19,6 +19,7 @@ from benchmarks import (
     reconcile,
     run_store,
     sandbox_search,
+    tick_states,
     waiting,
     warm_call,
 )
@@ -89,6 +90,7 @@ def measure(scale: Scale) -> Iterator[Line]:
     yield create_once.line(part("Create once", creates, create_once.report))
     stores = list(run_store.measure(scale.stored_runs, scale.state_writes))
     yield run_store.line(part("The run store", stores, run_store.report))
+    yield tick_states.line(part("States of advance-run", list(tick_states.measure()), tick_states.report))
 
 
 def part(title: str, figures: T, report: Callable[[T], str]) -> T:

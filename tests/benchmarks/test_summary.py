@@ -30,6 +30,7 @@ NUMBERS = {
     "process start": 3,
     "create once": 2,
     "run store": 4,
+    "advance-run": 2,
 }
 
 
