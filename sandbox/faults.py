@@ -191,6 +191,11 @@ class FaultList:
         with self._lock:
             self._scripts = [script for script in self._scripts if script.fault is not fault]
 
+    def met(self, fault: Fault) -> int:
+        """Return the number of calls that met this fault."""
+        with self._lock:
+            return sum(script.used for script in self._scripts if script.fault is fault)
+
     def clear(self) -> int:
         """Remove all faults. Return their number."""
         with self._lock:

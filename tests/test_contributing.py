@@ -22,7 +22,7 @@ TESTS = [
     "tests/playbooks/test_shipped_playbooks.py",
 ]
 
-# As `make manifest` and `cfes playbook check` do, in one process, which loads the pack once.
+# As `make manifest`, `cfes playbook check` and `cfes playbook test` do, in one process, which loads the pack once.
 MANIFEST_AND_CHECK = """
 import sys
 from platforms.cli.main import main
@@ -30,7 +30,7 @@ from platforms.published import manifest, reference
 manifest.MANIFEST.write_text(manifest.render())
 manifest.SCHEMA.write_text(manifest.render_schema())
 reference.write()
-sys.exit(main(["playbook", "check", "count-jobs"]))
+sys.exit(main(["playbook", "check", "count-jobs"]) or main(["playbook", "test", "count-jobs"]))
 """
 
 
@@ -49,7 +49,8 @@ def checkout(tmp_path: Path) -> Path:
 @pytest.mark.shows_tokens("the copy of the checkout contains the tokens of the tests")
 def test_the_example_changes_pass_every_check(checkout: Path) -> None:
     assert [name for name, _ in FILES] == [
-        *("actions/count_jobs.py", "tests/actions/test_count_jobs.py", "playbooks/count-jobs.yaml")
+        *("actions/count_jobs.py", "tests/actions/test_count_jobs.py", "playbooks/count-jobs.yaml"),
+        "playbooks/tests/count-jobs.test.yaml",
     ]
     environment = {**os.environ, "PYTHONPATH": str(checkout)}
 

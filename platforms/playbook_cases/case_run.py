@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from core.errors import PackError, Problem
 from core.json_values import Json, below, plain, shown
 from core.strict_yaml import line_of
 from platforms.playbook_cases.expectations import Ended, differences
-from platforms.playbook_cases.format import Case, SignalSpec, StepDay
+from platforms.playbook_cases.format import Case, FaultSpec, SignalSpec, StepDay
 from platforms.playbook_cases.loading import ERRORS, Loaded
 from platforms.playbook_cases.sandbox_world import World, world
 from platforms.playbook_session import traits
@@ -81,7 +81,7 @@ def _run(loaded: Loaded, case: Case, directory: Path, pointer: str) -> tuple[End
     inputs = loaded.inputs_of(case)
     settings = {**loaded.file.sandbox, **case.sandbox}
     main = inputs.get(loaded.playbook.primary_input or "")
-    if "alert" not in settings and isinstance(main, dict):
+    if "alert" not in settings and isinstance(main, dict) and "AlertID" in main:
         settings["alert"] = main
     elif isinstance(settings.get("alert"), str):
         settings["alert"] = loaded.path.parent / str(settings["alert"]).removeprefix("@")
@@ -107,7 +107,7 @@ class _Run:
     def to_the_end(self, inputs: Mapping[str, Json]) -> Ended:
         """Carry out every command, and return how the run ended."""
         clock = self.world.clock
-        self.world.add_faults(self.case.faults)
+        self.faults[""] = self.world.add_faults(self.case.faults)
         directory = self.world.directory / "run"
         directory.mkdir()
         try:
@@ -155,8 +155,17 @@ class _Run:
         event = self._act(command, day)
         after = advance(self.playbook, state, event, now=self.world.clock.now(), place=place)
         if not _is_at(next_commands(self.playbook, after), place, command.step_id):
-            self.world.remove_faults(self.faults.pop(path))
+            name = path if path in self.case.steps else command.step_id
+            self._end_faults(path, day.faults, below(self.pointer, "steps", name, "faults"))
         return after
+
+    def _end_faults(self, path: str, faults: Sequence[FaultSpec], pointer: str) -> None:
+        """End the faults of a step, or of the case (""). A fault that no call met is a problem of the case."""
+        met = self.world.remove_faults(self.faults.pop(path, []))
+        for index, (fault, was_met) in enumerate(zip(faults, met, strict=False)):
+            if not was_met:
+                message = f"the fault {fault.kind} of {fault.operation} did not happen: there was no such call"
+                self.problems.append(Problem(pointer=below(pointer, index), message=message))
 
     def _send(self, state: RunState, place: Place, command: AwaitSignal, index: int) -> RunState:
         """Send a signal. A value that the pause does not accept is a problem of the case, and the run keeps waiting."""
@@ -205,6 +214,7 @@ class _Run:
         return None
 
     def _report_unused(self) -> None:
+        self._end_faults("", self.case.faults, below(self.pointer, "faults"))
         for index, signal in enumerate(self.case.signals):
             if index not in self.sent:
                 message = f"the signal {shown(signal.name)} was not sent: no pause waited for it in time"

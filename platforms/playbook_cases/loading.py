@@ -16,13 +16,13 @@ from core.strict_yaml import MAX_BYTES, YamlRefused, line_of, read
 from core.validation_text import plain_message
 from platforms.playbook_cases.expectations import NAMES
 from platforms.playbook_cases.format import Case, ErrorSpec, Expect, FaultSpec, SignalSpec, StepDay, TestFile
-from platforms.playbook_cases.sandbox_world import fault_problems, setting_problems
+from platforms.playbook_cases.sandbox_world import fault_problems, operation_problems, setting_problems
 from platforms.playbook_checks import require_sound
 from playbooks import library
 from playbooks.language.check_steps import playbooks_below
 from playbooks.language.errors import PlaybookNotFound
 from playbooks.language.expressions import TemplateInvalid, compile_template
-from playbooks.language.format import ActionStep, Playbook
+from playbooks.language.format import ActionStep, PauseStep, Playbook
 from playbooks.language.inputs import takes_text
 
 _HELP = "Nothing was run. Correct the test file at the places named in `problems`."
@@ -114,13 +114,10 @@ def _playbook_of(path: Path, name: str) -> str:
 
 
 def _contradictions(file: TestFile, playbook: Playbook) -> Iterator[Problem]:
-    steps = {step.id for one in playbooks_below(playbook, playbook.parts) for step in one.steps}
-    acting = {
-        step.id
-        for one in playbooks_below(playbook, playbook.parts)
-        for step in one.steps
-        if isinstance(step, ActionStep)
-    }
+    every = [step for one in playbooks_below(playbook, playbook.parts) for step in one.steps]
+    steps = {step.id for step in every}
+    acting = {step.id for step in every if isinstance(step, ActionStep)}
+    pauses = {step.pause for step in every if isinstance(step, PauseStep)}
     yield from setting_problems(file.sandbox, "/sandbox")
     for number, case in enumerate(file.cases):
         at = below("/cases", number)
@@ -141,6 +138,13 @@ def _contradictions(file: TestFile, playbook: Playbook) -> Iterator[Problem]:
             if own not in steps:
                 message = f"step {shown(own)} does not exist{did_you_mean(own, steps)}"
                 yield Problem(pointer=below(at, "expect", "steps", name), message=message)
+        if not case.expect.model_fields_set:
+            yield Problem(pointer=below(at, "expect"), message="expects nothing, so the case can't fail")
+        for index, signal in enumerate(case.signals):
+            if signal.name not in pauses:
+                message = f"no pause waits for the signal {shown(signal.name)}{did_you_mean(signal.name, pauses)}"
+                yield Problem(pointer=below(at, "signals", index, "name"), message=message)
+        yield from operation_problems(case.expect.calls, below(at, "expect", "calls"))
         for index, condition in enumerate(case.expect.that):
             yield from _condition_problems(condition, below(at, "expect", "that", index))
 

@@ -9,7 +9,7 @@ import importlib
 import json
 import os
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
@@ -34,7 +34,10 @@ _REAL_TIME = {"delay"}
 _PLAN_KEY = "the key of a test, which seals nothing that is used"
 
 # The environment must not reach a test: it may hold a token, a policy, or a channel for notifications.
-_FOREIGN = ("CLOUDFLARE_", "CFES_", "AWS_", "GOOGLE_", "AZURE_")
+_FOREIGN = (
+    *("CLOUDFLARE_", "CFES_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_"),
+    *("AWS_", "GOOGLE_", "AZURE_"),
+)
 
 
 class SimulatedClock:
@@ -69,10 +72,12 @@ class World:
         """Add faults to the sandbox. Returns what `remove_faults` takes."""
         return [self.account.faults.add(**fault.fields()) for fault in faults]
 
-    def remove_faults(self, faults: Sequence[Any]) -> None:
-        """End these faults, also those that are not used up."""
+    def remove_faults(self, faults: Sequence[Any]) -> list[bool]:
+        """End these faults, also those that are not used up. Returns for each whether a call met it."""
+        met = [self.account.faults.met(fault) > 0 for fault in faults]
         for fault in faults:
             self.account.faults.remove(fault)
+        return met
 
     def truth(self) -> dict[str, Any]:
         """Return everything that happened in the sandbox."""
@@ -151,11 +156,24 @@ def setting_problems(settings: Mapping[str, Json], pointer: str) -> Iterator[Pro
         at = below(pointer, name)
         if name not in known:
             yield Problem(pointer=at, message=f"unknown setting {shown(name)}{did_you_mean(name, known, or_list=True)}")
-        elif name not in ("alert", "at"):
+        elif name == "alert":
+            if not isinstance(value, dict | str | None):
+                yield Problem(pointer=at, message="must be a map, the path of a file, or null")
+        elif name != "at":
             try:
                 TypeAdapter(known[name]).validate_python(value, strict=True)
             except ValidationError as error:
                 yield Problem(pointer=at, message=plain_message(dict(error.errors(include_url=False)[0])))
+
+
+def operation_problems(names: Iterable[str], pointer: str) -> Iterator[Problem]:
+    """Yield the names that are no operation of the API."""
+    known = importlib.import_module("sandbox.operations").OPERATION_IDS
+    for name in names:
+        if name not in known:
+            yield Problem(
+                pointer=below(pointer, name), message=f"unknown operation {shown(name)}{did_you_mean(name, known)}"
+            )
 
 
 def fault_problems(faults: Sequence[FaultSpec], pointer: str) -> Iterator[Problem]:

@@ -53,7 +53,7 @@ def check(
     found += _outputs(program)
     uncompiled = {problem["pointer"] for problem in program.problems}
     for number, step in enumerate(playbook.steps):
-        of_step = _step(step, below("/steps", number), program, actions, effects or {})
+        of_step = _step(step, below("/steps", number), program, playbook.parts, actions, effects or {})
         found += (finding for finding in of_step if finding.pointer not in uncompiled)
     for place in every:
         found += read_problems(playbook, program, place, results or {})
@@ -106,7 +106,12 @@ def _foreign_expressions(playbook: Playbook, program: Program, found: list[Findi
 
 
 def _step(
-    step: Step, pointer: str, program: Program, actions: Mapping[str, Schema], effects: Mapping[str, str]
+    step: Step,
+    pointer: str,
+    program: Program,
+    parts: Mapping[str, Playbook],
+    actions: Mapping[str, Schema],
+    effects: Mapping[str, str],
 ) -> Iterator[Finding]:
     match step:
         case ActionStep():
@@ -117,7 +122,6 @@ def _step(
             yield from pause_problems(step, pointer)
         case PlaybookStep():
             given = program.fields[below(pointer, "with")].tree
-            parts = program.playbook.parts
             yield from sub_playbook_problems(step, pointer, parts, given, lambda tree: known_parts(program, tree))
             yield from _handlers(step, below(pointer, "on_error"))
 

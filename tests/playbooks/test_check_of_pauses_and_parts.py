@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from platforms.playbook_checks import require_sound
 from playbooks import library
 from playbooks.language.check import check, check_source
+from playbooks.language.errors import PlaybookInvalid
 from playbooks.language.finding import Finding
 from playbooks.language.format import Playbook
 from playbooks.language.loading import from_document, load
@@ -285,3 +287,14 @@ def test_a_playbook_that_runs_itself_through_another_is_found(tmp_path: Path) ->
     assert found == [
         Finding("error", "/steps/1/playbook", "a playbook can't run itself: root → part → root", 6),
     ]
+
+
+def test_a_run_refuses_a_part_with_an_error() -> None:
+    middle = runs("{hwo: a}").replace("id: job, ", "")
+    playbook = playbook_of(
+        "steps: [{playbook: middle}]", middle=middle, part=PART.replace("action: read", "action: read-alert")
+    )
+    with pytest.raises(PlaybookInvalid) as caught:
+        require_sound(playbook)
+    found = {problem["pointer"] for problem in caught.value.problems}
+    assert {"/parts/middle/steps/0/with/hwo", "/parts/middle/steps/0/with/who", "/parts/part/steps/0/with/who"} <= found

@@ -103,6 +103,18 @@ def case(text: str) -> str:
             "/cases/0/expect/that/0",
             "line 5: unknown name 'outpts'; did yo",
         ),
+        (case("expect: {}"), "/cases/0/expect", "line 5: expects nothing, so the case can't fail"),
+        (
+            case("expect: {calls: {createBulkjob: 0}}"),
+            "/cases/0/expect/calls/createBulkjob",
+            "line 5: unknown operation",
+        ),
+        (
+            case("expect: {jobs: 0}\n  signals: [{name: go}]"),
+            "/cases/0/signals/0/name",
+            "line 6: no pause waits for th",
+        ),
+        (case("expect: {jobs: 0}\n  sandbox: {alert: 3}"), "/cases/0/sandbox/alert", "line 6: must be a map, the path"),
         (case("expect: {that: [moved > 3]}"), "/cases/0/expect/that/0", "line 5: must be exactly one {{ expression }}"),
     ],
 )
@@ -122,7 +134,7 @@ def test_a_playbook_with_an_error_is_not_tested(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(PlaybookNotFound, match="No such file"):
         load(tmp_path / "absent.test.yaml")
-    (tmp_path / "small.test.yaml").write_text(case("expect: {}"))
+    (tmp_path / "small.test.yaml").write_text(case("expect: {jobs: 0}"))
     with pytest.raises(PlaybookNotFound, match=r"small\.yaml"):
         load(tmp_path / "small.test.yaml")
 
@@ -151,7 +163,7 @@ def test_an_input_can_be_a_file_beside_the_test(tmp_path: Path, inputs: str, tex
 @pytest.mark.parametrize("content", [None, "{", b"\xff"])
 def test_an_input_file_that_can_not_be_read_is_an_error(tmp_path: Path, content: str | bytes | None) -> None:
     (tmp_path / "small.yaml").write_text(PLAYBOOK)
-    (tmp_path / "small.test.yaml").write_text(case('expect: {}\n  inputs: {list: "@list.json"}'))
+    (tmp_path / "small.test.yaml").write_text(case('expect: {jobs: 0}\n  inputs: {list: "@list.json"}'))
     if content is not None:
         (tmp_path / "list.json").write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ParameterError, match=r"list\.json"):

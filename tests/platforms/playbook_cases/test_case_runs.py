@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from platforms.playbook_cases.case_run import CaseResult, run_cases
-from platforms.playbook_cases.loading import load
+from platforms.playbook_cases.loading import ERRORS, load
 from tests.conftest import EXAMPLE_ALERT
 
 # Finds the campaign, asks, moves it with one job, and waits.
@@ -127,6 +127,34 @@ def test_a_fault_of_a_step_ends_with_the_step(run_tests: RunCases) -> None:
         "  expect: {status: completed, jobs: 1, moved: 19}\n"
     )
     assert result.passed, result.differences
+
+
+def test_a_fault_that_no_call_meets_is_a_difference(run_tests: RunCases) -> None:
+    (result,) = run_tests(
+        "- name: a\n"
+        "  faults:\n"
+        "  - {operation: deleteBulkJob, kind: drop_after}\n"
+        "  steps:\n"
+        "    plan:\n"
+        "      faults: [{operation: createBulkJob, kind: drop_after}]\n"
+        "  expect: {status: completed}\n"
+    )
+    assert [(found["line"], found["message"]) for found in result.differences] == [
+        (11, "the fault drop_after of createBulkJob did not happen: there was no such call"),
+        (8, "the fault drop_after of deleteBulkJob did not happen: there was no such call"),
+    ]
+
+
+def test_an_error_of_any_type_can_stand_in_for_an_action(run_tests: RunCases) -> None:
+    error = "{{type: {}, message: made up}}"
+    results = run_tests(
+        "".join(
+            f"- {{name: {name}, steps: {{plan: {{error: {error.format(name)}}}}}, "
+            f"sandbox: {{messages: 0, alert: null}}, expect: {{status: failed, error: {error.format(name)}}}}}\n"
+            for name in ERRORS
+        )
+    )
+    assert [result.name for result in results if not result.passed] == []
 
 
 def test_an_action_can_be_replaced_by_a_result_or_an_error(run_tests: RunCases) -> None:
