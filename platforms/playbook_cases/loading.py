@@ -98,15 +98,15 @@ def read_text(path: Path) -> str:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
-            raise ParameterError(f"the file {shown(str(path))} is larger than 256 KiB", help="Nothing was run.")
+            raise ParameterError(f"the file {shown(str(path), 500)} is larger than 256 KiB", help="Nothing was run.")
         return data.decode("utf-8-sig")
     except OSError as error:
         raise PlaybookNotFound(
-            f"the file {shown(str(path))} can't be read: {error.strerror}",
+            f"the file {shown(str(path), 500)} can't be read: {error.strerror}",
             help="Nothing was run. Give the path of a test file, or the ID of a shipped playbook.",
         ) from None
     except (UnicodeDecodeError, ValueError):
-        raise ParameterError(f"the file {shown(str(path))} is not UTF-8 text", help="Nothing was run.") from None
+        raise ParameterError(f"the file {shown(str(path), 500)} is not UTF-8 text", help="Nothing was run.") from None
 
 
 def _playbook_of(path: Path, name: str) -> str:

@@ -26,7 +26,7 @@ def load(source: str | Path) -> Playbook:
             with source.open("rb") as file:
                 text = file.read(MAX_BYTES + 1).decode("utf-8")
         except OSError as error:
-            raise PlaybookNotFound(f"the playbook {shown(str(source))} can't be read: {error.strerror}") from None
+            raise PlaybookNotFound(f"the playbook {shown(str(source), 500)} can't be read: {error.strerror}") from None
         except UnicodeDecodeError:
             raise PlaybookInvalid(problems=[Problem(pointer="", message="the file is not UTF-8 text")]) from None
     else:
