@@ -19,6 +19,7 @@ from pydantic import Field, StringConstraints, ValidationError
 
 from actions.contract import catalog
 from actions.contract.action import READ, WRITE, Action, ActionParams, ActionResult
+from actions.contract.process import main
 from connectors.email_security import EmailSecurity
 from core.errors import ParameterError, Problem
 from core.json_values import below
@@ -251,6 +252,7 @@ ACTION = Action(
     effect="irreversible",
     permissions=[READ, WRITE],
     function=advance_run,
+    package="platforms",
     example_params={
         "playbook": "phish-campaign-purge",
         "inputs": {"alert": {"AlertID": "case-42", "From": "billing@invoice-portal.example"}},
@@ -268,3 +270,6 @@ ACTION = Action(
     },
 )
 run = ACTION.run
+
+if __name__ == "__main__":
+    main(ACTION)

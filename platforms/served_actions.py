@@ -20,3 +20,8 @@ def find(action_id: str) -> Action[Any, Any]:
     from platforms.advance_run import ACTION  # noqa: PLC0415 -- brings the engine of playbooks
 
     return ACTION
+
+
+def available() -> dict[str, Action[Any, Any]]:
+    """Return every action by its ID, in alphabetical order."""
+    return dict(sorted({**catalog.available(), ADVANCE_RUN: find(ADVANCE_RUN)}.items()))

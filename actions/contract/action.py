@@ -120,6 +120,7 @@ class Action(Generic[P, R]):
     preview: returns the call that shows a person the effect of these parameters.
     resumable: a result with `done: false` has a `resume` object to continue with.
     repeatable: repeating a call whose outcome is unknown does no harm. Reads and calls with an idempotency key are.
+    package: the package of its module.
     """
 
     id: str
@@ -138,11 +139,12 @@ class Action(Generic[P, R]):
     preview: Callable[[P], Preview] | None = None
     resumable: bool = False
     repeatable: bool = False
+    package: str = "actions"
 
     @property
     def module(self) -> str:
         """Return the module that `python -m` runs."""
-        return f"actions.{self.id.replace('-', '_')}"
+        return f"{self.package}.{self.id.replace('-', '_')}"
 
     def check(self, params: Mapping[str, Any]) -> P:
         """Return the valid parameters. Raises: ParameterError with every problem and its JSON pointer."""

@@ -13,11 +13,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from actions.contract import catalog
 from actions.contract.action import Action, Approval, Effect
 from connectors.connection import Connection
 from core import errors
 from core.version import VERSION
+from platforms import served_actions
 from playbooks import library
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,7 +103,7 @@ def document() -> dict[str, Any]:
             "license": "Apache-2.0",
             "python": ">=3.11,<3.14",
             "connection": Connection.model_json_schema(),
-            "actions": [_action(action) for action in catalog.available().values()],
+            "actions": [_action(action) for action in served_actions.available().values()],
             "playbooks": [_playbook(playbook) for playbook in library.available()],
             "errors": [_error(kind) for kind in subclasses(errors.PackError) if kind.__module__ == errors.__name__],
         }

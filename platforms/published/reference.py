@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from actions.contract import catalog
 from platforms import served_actions
 from platforms.published import action_pages, reference_tables
 from platforms.published.manifest import ROOT
@@ -23,10 +22,6 @@ TABLES: dict[Path, dict[str, Table]] = {
     ROOT / "README.md": {
         "actions": lambda: action_pages.table(f"{ACTION_PAGES.relative_to(ROOT)}/"),
         "playbooks": reference_tables.playbooks,
-    },
-    ROOT / "docs" / "how-to" / "run-a-playbook-in-step-functions.md": {
-        "advance-run parameters": lambda: action_pages.parameters(served_actions.find(served_actions.ADVANCE_RUN)),
-        "advance-run result": lambda: action_pages.result(served_actions.find(served_actions.ADVANCE_RUN)),
     },
     ROOT / "docs" / "reference" / "errors.md": {
         "errors": reference_tables.errors,
@@ -68,7 +63,7 @@ def filled(text: str, tables: dict[str, Table]) -> str:
 
 def pages() -> dict[Path, str]:
     """Return every generated page, and every page with generated tables, as it must be now."""
-    actions = catalog.available().values()
+    actions = served_actions.available().values()
     return {
         **{page: filled(page.read_text(encoding="utf-8"), tables) for page, tables in TABLES.items()},
         ACTION_PAGES / "README.md": action_pages.index(),
