@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from temporalio.client import Client, WorkflowHandle
-from temporalio.worker import UnsandboxedWorkflowRunner
+from temporalio.api.workflowservice.v1 import SetWorkerDeploymentCurrentVersionRequest
+from temporalio.client import Client, RPCError, WorkflowHandle
+from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from core.clock import SystemClock
@@ -24,9 +25,11 @@ from core.errors import ConnectionSettingsError
 from core.json_values import Json
 from playbooks.drivers.temporal.activity import RunAction
 from playbooks.drivers.temporal.client import Runs, connect
+from playbooks.drivers.temporal.converter import CONVERTER
 from playbooks.drivers.temporal.messages import Pace
 from playbooks.drivers.temporal.settings import TemporalSettings
-from playbooks.drivers.temporal.worker import WorkerOptions, serve
+from playbooks.drivers.temporal.worker import DEPLOYMENT, WorkerOptions, serve
+from playbooks.drivers.temporal.workflow import PlaybookRun
 from playbooks.language.errors import TemporalUnavailable
 
 T = TypeVar("T")
@@ -147,6 +150,33 @@ class Fleet:
         history = self.call(self.handle(run_id).fetch_history())
         return [str(event.WhichOneof("attributes")).removesuffix("_event_attributes") for event in history.events]
 
+    def replay(self, run_id: str) -> None:
+        """Carry out a run's history again, in the sandbox. Raises if the workflow is not deterministic."""
+        history = self.call(self.handle(run_id).fetch_history())
+        replayer = Replayer(workflows=[PlaybookRun], workflow_runner=sandboxed(), data_converter=CONVERTER)
+        self.call(replayer.replay_workflow(history))
+
+    def take_new_runs(self, build_id: str) -> None:
+        """Make a version of the workers the one that takes new runs, once the server knows it."""
+        request = SetWorkerDeploymentCurrentVersionRequest(
+            namespace=self.settings.namespace, deployment_name=DEPLOYMENT, build_id=build_id, identity="tests"
+        )
+
+        async def accepted() -> bool:
+            try:
+                await self.client.workflow_service.set_worker_deployment_current_version(request)
+            except RPCError:
+                return False
+            return True
+
+        wait_until(lambda: self.call(accepted()), every=0.3)
+
+    def versions(self, run_id: str) -> set[str]:
+        """Return the versions of the workers that have carried out a run."""
+        history = self.call(self.handle(run_id).fetch_history())
+        done = [event.workflow_task_completed_event_attributes for event in history.events]
+        return {each.deployment_version.build_id for each in done if each.deployment_version.build_id}
+
     def workflow_run(self, run_id: str) -> str | None:
         """Return the server's ID of the history in which a run is now."""
         return self.call(self.handle(run_id).describe()).run_id
@@ -159,12 +189,12 @@ class Fleet:
         wait_until(lambda: self.status(run_id) == status)
 
 
-def wait_until(holds: Callable[[], object], seconds: float = 60.0) -> None:
-    """Return once the condition holds."""
+def wait_until(holds: Callable[[], object], seconds: float = 60.0, every: float = 0.05) -> None:
+    """Return once the condition holds. every: seconds between two checks."""
     ends = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < ends, "it does not happen"
-        time.sleep(0.05)
+        time.sleep(every)
 
 
 class WorkerProcess:

@@ -276,6 +276,7 @@ def test_a_cancelled_run_ends_after_the_action_that_has_begun(fleet: Fleet) -> N
         with pytest.raises(RunEnded):
             fleet.call(fleet.runs.cancel(run_id, "again"))
         wait_until(lambda: fleet.status(run_id) == "cancelled")
+    fleet.replay(run_id)
     assert (ended["status"], ended["exit_code"], ended["message"]) == ("cancelled", 7, "a false alarm")
     assert [change["job_id"] for change in ended["error"]["changes"]] == ["job-1"]
     assert actions.counts == {"create": 1}
@@ -316,8 +317,25 @@ def test_a_long_run_continues_in_a_new_history_with_its_parts_and_signals(fleet:
         for by in ("eve", "fay"):
             fleet.call(fleet.runs.signal(run_id, "jobs[2]/approval", by))
         ended = outcome(fleet, run_id)
+        fleet.replay(run_id)
     signals = (["ann", "bob"], ["cat", "dan"], ["eve", "fay"])
     assert ended["outputs"] == {"all": [{"by": by, "polls": polls} for by in signals]}
+
+
+def test_a_run_stays_with_the_version_of_the_workers_that_began_it(fleet: Fleet) -> None:
+    playbook = playbook_of(APPROVAL.replace("action: create", "action: read").replace("count: 2", "count: 1"))
+    with fleet.worker(FakeActions(), build_id="v1"):
+        fleet.take_new_runs("v1")
+        old = begin(fleet, playbook, "old")
+        fleet.reach(old, "waiting")
+        with fleet.worker(FakeActions(), build_id="v2"):
+            fleet.take_new_runs("v2")
+            new = begin(fleet, playbook, "new")
+            fleet.reach(new, "waiting")
+            for run_id in (old, new):
+                fleet.call(fleet.runs.signal(run_id, "approval", {"by": "ann"}))
+                assert outcome(fleet, run_id)["status"] == "completed"
+    assert (fleet.versions(old), fleet.versions(new)) == ({"v1"}, {"v2"})
 
 
 def test_a_run_with_invalid_inputs_is_refused_before_it_starts(fleet: Fleet) -> None:
