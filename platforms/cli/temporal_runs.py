@@ -7,14 +7,19 @@ import os
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from core.json_values import Json
 from platforms.cli.temporal_extra import require_temporal
 from platforms.playbook_checks import require_sound
 from platforms.playbook_session import traits
+from playbooks.drivers.store.records import RunSummary
+from playbooks.engine.state import RunState
 from playbooks.language.format import Playbook
 from playbooks.language.inputs import accept
+
+if TYPE_CHECKING:
+    from playbooks.drivers.temporal.client import Runs
 
 T = TypeVar("T")
 
@@ -39,14 +44,19 @@ def start(
     return {"run_id": run_id, "started": started}
 
 
-def runs(limit: int = 100, environment: Mapping[str, str] | None = None) -> list[dict[str, Json]]:
-    """Return the newest runs, each with the fields of the local run store; see `Runs.list`."""
+def runs(limit: int = 100, environment: Mapping[str, str] | None = None) -> list[RunSummary]:
+    """Return the newest runs."""
     return _call(lambda runs: runs.list(limit), environment)
 
 
-def show(run_id: str, environment: Mapping[str, str] | None = None) -> dict[str, Json]:
-    """Return a run's document; see `run_view.document_of`. Raises: RunNotFound."""
-    return _call(lambda runs: runs.show(run_id), environment)
+def find(run_id: str, environment: Mapping[str, str] | None = None) -> RunSummary:
+    """Return a run. Raises: RunNotFound."""
+    return _call(lambda runs: runs.find(run_id), environment)
+
+
+def opened(run_id: str, environment: Mapping[str, str] | None = None) -> tuple[Playbook, RunState]:
+    """Return a run's playbook and its state. Raises: RunNotFound; RunEnded if the server ended it without a state."""
+    return _call(lambda runs: runs.opened(run_id), environment)
 
 
 def signal(run_id: str, name: str, value: Json, environment: Mapping[str, str] | None = None) -> None:
@@ -59,7 +69,7 @@ def cancel(run_id: str, reason: str, environment: Mapping[str, str] | None = Non
     _call(lambda runs: runs.cancel(run_id, reason), environment)
 
 
-def _call(do: Callable[[Any], Awaitable[T]], environment: Mapping[str, str] | None) -> T:
+def _call(do: Callable[[Runs], Awaitable[T]], environment: Mapping[str, str] | None) -> T:
     """Connect, and return what `do` returns for the runs of the server."""
     require_temporal()
     from playbooks.drivers.temporal.client import Runs, connect  # noqa: PLC0415 -- the extra

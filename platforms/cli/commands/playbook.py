@@ -10,7 +10,7 @@ import typer
 from core.errors import ParameterError
 from platforms.cli import plan_only as planning
 from platforms.cli import playbook_run
-from platforms.cli.commands import options, playbook_test
+from platforms.cli.commands import options, playbook_start, playbook_test
 from platforms.cli.inputs.input_values import InputFlag, flags_of, inputs_of, inputs_of_each
 from platforms.cli.views.errors import report_errors
 from platforms.cli.views.playbook import show_findings, show_list, show_playbook
@@ -25,6 +25,8 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+
+playbook_start.register(app)
 
 
 def _shipped() -> list[str]:

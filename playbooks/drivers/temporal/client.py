@@ -27,12 +27,13 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from core import instants
 from core.errors import AuthenticationFailed, ConnectionSettingsError, PackError, ParameterError
 from core.json_values import Json, shown
+from playbooks.drivers.store.records import ENDED, RunSummary
 from playbooks.drivers.temporal import messages, run_view
 from playbooks.drivers.temporal.converter import CONVERTER
 from playbooks.drivers.temporal.messages import Pace, RunInput, Signal, details_of
 from playbooks.drivers.temporal.settings import TemporalSettings
 from playbooks.engine.engine import run_key
-from playbooks.engine.state import ActionTraits
+from playbooks.engine.state import ActionTraits, RunState, open_state
 from playbooks.language.errors import RunEnded, RunNotFound, TemporalUnavailable
 from playbooks.language.filters import file_name
 from playbooks.language.format import Playbook
@@ -127,10 +128,11 @@ class Runs:
             files=self._settings.files,
             pace=self._pace,
         )
-        memo = {
-            messages.MEMO_PLAYBOOK: playbook.id,
-            messages.MEMO_KEY: run_key(playbook, inputs),
-            messages.MEMO_STARTED: instants.format_shortest(now),
+        facts = {
+            "key": run_key(playbook, inputs),
+            "playbook_id": playbook.id,
+            "playbook_sha256": playbook.sha256,
+            "started_at": instants.format_shortest(now),
         }
         async with self._reported(f"The run may have begun: check with `cfes playbook show {run_id}`."):
             try:
@@ -142,19 +144,15 @@ class Runs:
                     # Not USE_EXISTING, which has the same effect and does not report that the run exists.
                     id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                     id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
-                    memo={name: value for name, value in memo.items() if value is not None},
+                    memo={messages.MEMO_RUN: facts},
                     static_summary=playbook.title,
                 )
             except WorkflowAlreadyStartedError:
                 return False
         return True
 
-    async def list(self, limit: int = 100) -> list[dict[str, Json]]:
-        """Return the newest runs, each with the fields of the local run store.
-
-        `run_id`, `key`, `playbook_id`, `status` (running, sleeping, waiting, completed, refused, incomplete, failed or
-        cancelled), `at_step`, `started_at`, `wake_at` and `waits_for`.
-        """
+    async def list(self, limit: int = 100) -> list[RunSummary]:
+        """Return the newest runs."""
         query = (
             f"WorkflowType = '{messages.WORKFLOW}' AND TaskQueue = '{self._settings.task_queue}' "
             "AND ExecutionStatus != 'ContinuedAsNew'"
@@ -164,27 +162,32 @@ class Runs:
             found = [execution async for execution in self._client.list_workflows(query, limit=limit)]
             return await asyncio.gather(*(self._summary(execution, gate) for execution in found))
 
-    async def show(self, run_id: str) -> dict[str, Json]:
-        """Return a run's document; see `run_view.document_of`. The worker answers for a run that has not ended.
-
-        Raises: RunNotFound.
-        """
+    async def find(self, run_id: str) -> RunSummary:
+        """Return a run. Of several with one ID, the last one. Raises: RunNotFound."""
         async with self._reported():
+            return await self._summary(await self._describe(run_id), asyncio.Semaphore(1))
+
+    async def opened(self, run_id: str) -> tuple[Playbook, RunState]:
+        """Return a run's playbook and its state. A worker answers for a run that has not ended. Raises: RunNotFound."""
+        async with self._reported():
+            execution = await self._describe(run_id)
             handle = self._client.get_workflow_handle(run_id)
-            execution = await handle.describe()
-            if execution.workflow_type != messages.WORKFLOW:
-                raise self._not_found(run_id)
             if execution.status == WorkflowExecutionStatus.RUNNING:
-                document: dict[str, Json] = await handle.query(messages.SHOW, rpc_timeout=ANSWER)
-                return document
-            return await self._outcome(handle, await self._summary(execution))
+                state: Any = await handle.query(messages.STATE, rpc_timeout=ANSWER)
+            else:
+                state = (await self._outcome(handle, await self._summary(execution)))["state"]
+            async for event in handle.fetch_history_events(page_size=1):
+                payloads = event.workflow_execution_started_event_attributes.input.payloads
+                [given] = await self._client.data_converter.decode(payloads, [RunInput])
+                playbook = run_view.playbook_of(given.playbook)
+                return playbook, open_state(playbook, state)
+        raise self._not_found(run_id)
 
     async def outcome(self, run_id: str) -> dict[str, Json]:
-        """Wait until a run has ended, and return its document. Raises: RunNotFound."""
+        """Wait until a run has ended, and return its outcome; see `run_view.outcome_of`. Raises: RunNotFound."""
         async with self._reported():
-            handle = self._client.get_workflow_handle(run_id)
-            execution = await handle.describe()
-            return await self._outcome(handle, await self._summary(execution))
+            execution = await self._describe(run_id)
+            return await self._outcome(self._client.get_workflow_handle(run_id), await self._summary(execution))
 
     async def signal(self, run_id: str, name: str, value: Json) -> None:
         """Send a signal, and return once the run has taken it.
@@ -192,73 +195,75 @@ class Runs:
         Raises: RunNotFound, RunEnded, and ParameterError if the run does not wait for the signal or refuses the value.
         """
         async with self._reported("The signal may have been sent: check with `cfes playbook show`."):
-            handle = self._client.get_workflow_handle(run_id)
-            await self._require_running(handle)
+            handle = await self._running(run_id)
             try:
                 await handle.execute_update(messages.SIGNAL, Signal(name, value), rpc_timeout=ANSWER)
             except WorkflowUpdateFailedError as error:
-                document, _ = _error_of(error.cause)
-                problems: Any = document.get("problems") or ()
-                raise ParameterError(str(document["message"]), help=str(document["help"]), problems=problems) from None
+                raise _refused(error.cause) from None
 
     async def cancel(self, run_id: str, reason: str) -> None:
         """Ask a run to end after the action that it runs. Raises: RunNotFound, RunEnded."""
         async with self._reported("The run may have been cancelled: check with `cfes playbook show`."):
-            handle = self._client.get_workflow_handle(run_id)
-            await self._require_running(handle)
+            handle = await self._running(run_id)
             await handle.cancel(reason=reason)
 
-    async def _summary(self, execution: WorkflowExecution, gate: asyncio.Semaphore | None = None) -> dict[str, Json]:
+    async def _summary(self, execution: WorkflowExecution, gate: asyncio.Semaphore | None = None) -> RunSummary:
+        """Return the summary of a run. gate: if given, ask the server for the step of a run that runs an action."""
         memo = await execution.memo()
-        progress = memo.get(messages.MEMO_PROGRESS) or {}
-        status = progress.get("status", "running")
-        at_step = progress.get("at_step")
+        facts, progress = memo.get(messages.MEMO_RUN) or {}, memo.get(messages.MEMO_PROGRESS) or {}
+        status, at_step = progress.get("status", "running"), progress.get("at_step")
         if execution.status != WorkflowExecutionStatus.RUNNING:
-            noted = status if status in ("refused", "incomplete", "failed", "cancelled") else "failed"
-            status, at_step = _ENDS.get(execution.status or WorkflowExecutionStatus.FAILED, noted), None
+            ended = status if status in ENDED else "failed"
+            status, at_step = _ENDS.get(execution.status or WorkflowExecutionStatus.FAILED, ended), None
         elif status == "running" and gate is not None:
             async with gate:
                 at_step = await self._active_step(execution)
-        return {
-            "run_id": execution.id,
-            "key": memo.get(messages.MEMO_KEY),
-            "playbook_id": memo.get(messages.MEMO_PLAYBOOK),
-            "status": status,
-            "at_step": at_step,
-            "started_at": memo.get(messages.MEMO_STARTED) or instants.format_shortest(execution.start_time),
-            "wake_at": progress.get("wake_at"),
-            "waits_for": progress.get("waits_for"),
-        }
+        started = instants.format_shortest(execution.start_time)
+        return RunSummary(
+            run_id=execution.id,
+            key=facts.get("key"),
+            playbook_id=str(facts.get("playbook_id")),
+            playbook_sha256=str(facts.get("playbook_sha256")),
+            directory="",
+            status=status,
+            at_step=at_step,
+            wake_at=progress.get("wake_at"),
+            waits_for=progress.get("waits_for"),
+            started_at=facts.get("started_at") or started,
+            updated_at=instants.format_shortest(execution.close_time) if execution.close_time else started,
+            revision=execution.history_length,
+        )
 
     async def _active_step(self, execution: WorkflowExecution) -> str | None:
         """Return the step whose action runs, or None between two actions."""
         found = await self._client.get_workflow_handle(execution.id, run_id=execution.run_id).describe()
         return next((pending.activity_id for pending in found.raw_description.pending_activities), None)
 
-    async def _outcome(self, handle: WorkflowHandle[Any, Any], summary: dict[str, Json]) -> dict[str, Json]:
+    async def _outcome(self, handle: WorkflowHandle[Any, Any], run: RunSummary) -> dict[str, Json]:
         try:
-            document: dict[str, Json] = await handle.result()
+            outcome: dict[str, Json] = await handle.result()
         except WorkflowFailureError as failure:
             details = details_of(failure.cause)
-            if details is not None and "run_id" in details:
+            if details is not None and "state" in details:
                 return dict(details)
-            error, exit_code = _error_of(failure.cause)
-            return {
-                **{name: summary[name] for name in ("run_id", "key", "started_at", "status")},
-                "playbook": summary["playbook_id"],
-                "exit_code": exit_code,
-                "outputs": {},
-                "error": error,
-                "message": error["message"],
-            }
-        return document
+            why = details["error"]["message"] if details is not None else failure.cause
+            raise RunEnded(
+                f"the run {shown(run.run_id)} has no outcome: {why}",
+                help="Check its job, if it created one. Then start the run again.",
+            ) from None
+        return outcome
 
-    async def _require_running(self, handle: WorkflowHandle[Any, Any]) -> None:
-        execution = await handle.describe()
+    async def _describe(self, run_id: str) -> WorkflowExecution:
+        execution = await self._client.get_workflow_handle(run_id).describe()
         if execution.workflow_type != messages.WORKFLOW:
-            raise self._not_found(handle.id)
+            raise self._not_found(run_id)
+        return execution
+
+    async def _running(self, run_id: str) -> WorkflowHandle[Any, Any]:
+        execution = await self._describe(run_id)
         if execution.status != WorkflowExecutionStatus.RUNNING:
-            raise RunEnded(f"the run {shown(handle.id)} has ended")
+            raise RunEnded(f"the run {shown(run_id)} has ended")
+        return self._client.get_workflow_handle(run_id)
 
     def _not_found(self, run_id: str) -> RunNotFound:
         return RunNotFound(
@@ -313,10 +318,12 @@ class Runs:
         )
 
 
-def _error_of(cause: BaseException) -> tuple[dict[str, Json], int]:
-    """Return the error document of a failure, and its exit code."""
+def _refused(cause: BaseException) -> PackError:
+    """Return the error for a signal that the run has refused."""
     details = details_of(cause)
-    if details is not None:
-        return details["error"], details["exit_code"]
-    ended = TemporalUnavailable(f"the server ended the run: {cause}", help="Check the job, then start the run again.")
-    return ended.document()["error"], ended.exit_code
+    if details is None:
+        return TemporalUnavailable(
+            f"the run can't take the signal: {cause}", help="Nothing was changed. Try again later."
+        )
+    error = details["error"]
+    return ParameterError(error["message"], help=error["help"], problems=error.get("problems") or ())

@@ -19,10 +19,10 @@ WORKFLOW = "cfes-playbook"
 ACTION = "cfes-action"
 
 SIGNAL = "signal"
-SHOW = "show"
+STATE = "state"
 
-# The keys of a workflow's memo, which lists of runs show.
-MEMO_PLAYBOOK, MEMO_KEY, MEMO_STARTED, MEMO_PROGRESS = "playbook_id", "key", "started_at", "progress"
+# The keys of a workflow's memo, for lists of runs. RUN: its fixed facts; PROGRESS: where it is.
+MEMO_RUN, MEMO_PROGRESS = "run", "progress"
 
 # A failure's message in the history. The whole error is in its details.
 LONGEST_MESSAGE = 1000

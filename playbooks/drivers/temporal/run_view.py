@@ -1,4 +1,4 @@
-"""What people see of a run: where it is, what it waits for, how it ended. Also what a signal must be."""
+"""Where a run is, what it waits for, how it ended, and where its files go."""
 
 from __future__ import annotations
 
@@ -66,42 +66,21 @@ def progress_of(playbook: Playbook, state: RunState, *, polls_are_running: bool 
     }
 
 
-def document_of(playbook: Playbook, state: RunState) -> dict[str, Json]:
-    """Return the run as one JSON document: its progress, its end if it has ended, and its steps without results."""
-    end = next_commands(playbook, state).get(())
-    ended = isinstance(end, Finished)
+def outcome_of(state: RunState, end: Finished) -> dict[str, Json]:
+    """Return how a run ended, as one JSON document. `state`: the run's last state."""
     return {
         "playbook": state.playbook.id,
         "run_id": state.run_id,
         "key": state.key,
         "directory": state.directory,
         "started_at": state.started_at,
-        **progress_of(playbook, state),
-        "exit_code": end.exit_code if isinstance(end, Finished) else None,
-        "outputs": end.outputs if isinstance(end, Finished) else {},
-        "error": end.error if isinstance(end, Finished) else None,
-        "message": end.message if isinstance(end, Finished) else None,
-        "awaited": [] if ended else awaited(playbook, state),
-        "steps": {
-            name: record.model_dump(mode="json", exclude={"result", "inner"}) for name, record in state.steps.items()
-        },
+        "status": end.status,
+        "exit_code": end.exit_code,
+        "outputs": end.outputs,
+        "error": end.error,
+        "message": end.message,
+        "state": state.document(),
     }
-
-
-def awaited(playbook: Playbook, state: RunState) -> list[Json]:
-    """Return the signals that the run waits for: `name`, `accepts`, `count`, `received`, `until` and `about`."""
-    return [
-        {
-            "name": path_of(place, c.name),
-            "accepts": c.accepts,
-            "count": c.count,
-            "received": len(c.values),
-            "until": c.until,
-            "about": dict(c.about),
-        }
-        for place, c in next_commands(playbook, state).items()
-        if isinstance(c, AwaitSignal)
-    ]
 
 
 def pause_of(playbook: Playbook, state: RunState, name: str) -> tuple[Place, AwaitSignal]:

@@ -22,8 +22,8 @@ with workflow.unsafe.imports_passed_through():
     from playbooks.drivers.temporal.messages import (
         ACTION,
         MEMO_PROGRESS,
-        SHOW,
         SIGNAL,
+        STATE,
         WORKFLOW,
         ActionAnswer,
         ActionCall,
@@ -100,7 +100,7 @@ class PlaybookRun:
 
     @workflow.run
     async def run(self, given: RunInput) -> dict[str, Json]:  # noqa: ARG002 -- `__init__` has read it
-        """Carry out the run's commands until it ends. Return its outcome; see `run_view.document_of`."""
+        """Carry out the run's commands until it ends. Return its outcome; see `run_view.outcome_of`."""
         if self._refusal is not None:
             raise failure_of(self._refusal)
         while True:
@@ -148,12 +148,12 @@ class PlaybookRun:
         except PackError as error:
             raise failure_of(error) from None
 
-    @workflow.query(name=SHOW)
-    def show(self) -> dict[str, Json]:
-        """Return the run's document as it is now."""
+    @workflow.query(name=STATE)
+    def state(self) -> dict[str, Json]:
+        """Return the state of the run."""
         if self._refusal is not None:
             raise failure_of(self._refusal)
-        return run_view.document_of(self._playbook, self._state)
+        return self._state.document()
 
     def _collect(self) -> None:
         """Send the events of the commands that were carried out to the engine."""
@@ -223,7 +223,7 @@ class PlaybookRun:
         return replace(self._given, inputs={}, traits={}, state=self._state.document())
 
     def _close(self, end: Finished) -> dict[str, Json]:
-        document = run_view.document_of(self._playbook, self._state)
+        outcome = run_view.outcome_of(self._state, end)
         if end.status != "completed":
-            raise failure_with(document)
-        return document
+            raise failure_with(outcome)
+        return outcome

@@ -22,7 +22,6 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from core.clock import SystemClock
 from core.errors import ConnectionSettingsError
-from core.json_values import Json
 from playbooks.drivers.temporal.activity import RunAction
 from playbooks.drivers.temporal.client import Runs, connect
 from playbooks.drivers.temporal.converter import CONVERTER
@@ -181,8 +180,9 @@ class Fleet:
         """Return the server's ID of the history in which a run is now."""
         return self.call(self.handle(run_id).describe()).run_id
 
-    def status(self, run_id: str) -> Json:
-        return next((run["status"] for run in self.call(self.runs.list()) if run["run_id"] == run_id), None)
+    def status(self, run_id: str) -> str | None:
+        """Return the status of a run in the list of runs."""
+        return next((run.status for run in self.call(self.runs.list()) if run.run_id == run_id), None)
 
     def reach(self, run_id: str, status: str) -> None:
         """Return once a run has this status."""

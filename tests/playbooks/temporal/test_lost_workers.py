@@ -105,7 +105,7 @@ class Site:
     def waiting(self) -> list[str]:
         """Return the IDs of the runs that wait for a signal."""
         runs = self.fleet.call(self.fleet.runs.list(limit=1000))
-        return [str(run["run_id"]) for run in runs if run["status"] == "waiting"]
+        return [run.run_id for run in runs if run.status == "waiting"]
 
     def signal_all(self, name: str, value: Any) -> None:
         async def send(run_ids: list[str]) -> None:
@@ -116,8 +116,7 @@ class Site:
             self.fleet.call(send(waiting[first : first + 20]))
 
     def active_step(self, run_id: str) -> str | None:
-        [run] = [run for run in self.fleet.call(self.fleet.runs.list()) if run["run_id"] == run_id]
-        return None if run["at_step"] is None else str(run["at_step"])
+        return self.fleet.call(self.fleet.runs.find(run_id)).at_step
 
     def calls(self, operation: str) -> int:
         return int(self.truth["calls"].get(operation, 0))
@@ -195,7 +194,7 @@ def test_a_run_survives_the_loss_of_its_worker(step: str, make_site: Callable[..
     ended = site.outcome(run_id)
     assert (ended["status"], ended["outputs"]["complete"]) == ("completed", True)
     # An interrupted step counts as a possible change, unless it only reads.
-    doubts = [name for name, record in ended["steps"].items() if record["doubt"] is not None]
+    doubts = [name for name, record in ended["state"]["steps"].items() if record["doubt"] is not None]
     assert doubts == ([] if step == "rows" else [step])
     assert_moved_once(site)
     [file] = {record["path"] for record in ended["outputs"]["files"] if record["path"].endswith(".zip")}

@@ -16,6 +16,8 @@ import pytest
 from core.errors import ConnectionSettingsError, NotFound, OutcomeUnknown, PackError, ParameterError
 from playbooks.drivers.temporal.client import Runs, connect, run_id_of
 from playbooks.drivers.temporal.messages import Pace
+from playbooks.engine.commands import AwaitSignal
+from playbooks.engine.engine import next_commands
 from playbooks.engine.state import ActionTraits
 from playbooks.language.errors import RunEnded, RunNotFound, TemporalUnavailable
 from playbooks.language.format import Playbook
@@ -84,14 +86,17 @@ def test_a_run_completes_with_its_outputs_and_is_listed(fleet: Fleet) -> None:
         run_id = begin(fleet, playbook_of(TWO_STEPS))
         ended = outcome(fleet, run_id)
         assert (ended["status"], ended["exit_code"], ended["outputs"]) == ("completed", 0, {"rows": 3})
-        assert fleet.call(fleet.runs.show(run_id)) == ended
         assert actions.calls == [
             ("create", {"size": 2, "idempotency_key": "test alert-1 make"}),
             ("read", {"job": "job-1"}),
         ]
         wait_until(lambda: fleet.status(run_id) == "completed")
-        [listed] = [run for run in fleet.call(fleet.runs.list()) if run["run_id"] == run_id]
-    assert (listed["key"], listed["playbook_id"], listed["started_at"]) == ("alert-1", "test", "2026-11-20T16:00:00Z")
+        listed = fleet.call(fleet.runs.find(run_id))
+    assert (listed.key, listed.playbook_id, listed.started_at) == ("alert-1", "test", "2026-11-20T16:00:00Z")
+    # The server knows the outcome, also without a worker.
+    opened, state = fleet.call(fleet.runs.opened(run_id))
+    assert opened == playbook_of(TWO_STEPS)
+    assert state.steps["make"].result == {"job_id": "job-1"}
 
 
 def test_fifty_starts_with_one_key_make_one_run(fleet: Fleet) -> None:
@@ -212,10 +217,12 @@ def test_a_run_takes_as_many_signals_as_its_pause_needs(fleet: Fleet) -> None:
         run_id = begin(fleet, playbook_of(APPROVAL))
         fleet.reach(run_id, "waiting")
         fleet.call(fleet.runs.signal(run_id, "approval", {"by": "ann"}))
-        [awaited] = fleet.call(fleet.runs.show(run_id))["awaited"]
+        playbook, state = fleet.call(fleet.runs.opened(run_id))
         fleet.call(fleet.runs.signal(run_id, "approval", {"by": "bob"}))
         ended = outcome(fleet, run_id)
-    assert (awaited["name"], awaited["received"], awaited["count"]) == ("approval", 1, 2)
+    [awaited] = next_commands(playbook, state).values()
+    assert isinstance(awaited, AwaitSignal)
+    assert (awaited.count, list(awaited.values)) == (2, [{"by": "ann"}])
     assert ended["outputs"] == {"by": [{"by": "ann"}, {"by": "bob"}]}
 
 
@@ -364,7 +371,7 @@ def test_two_runs_of_one_key_have_directories_of_their_own(make_fleet: Callable[
 
 def test_errors_name_the_run_the_worker_and_the_server_that_are_missing(fleet: Fleet) -> None:
     with pytest.raises(RunNotFound, match="no such run"):
-        fleet.call(fleet.runs.show("absent"))
+        fleet.call(fleet.runs.find("absent"))
     with pytest.raises(RunNotFound, match="no such run"):
         fleet.call(fleet.runs.signal("absent", "approval", 1))
     elsewhere = fleet.settings.model_copy(update={"namespace": "elsewhere"})
