@@ -394,7 +394,7 @@ def test_each_field_and_setting_that_a_page_names_exists(page: Path, names: set[
 def test_an_unknown_command_or_flag_is_reported() -> None:
     assert find_unknown_words("cfes get-job --job-id 1 --output json") == []
     assert find_unknown_words("cfes playbook run phish-campaign-purge --each") == []
-    assert find_unknown_words("cfes playbook start x") == ["start"]
+    assert find_unknown_words("cfes playbook begin x") == ["begin"]
     assert find_unknown_words("cfes get-jobs") == ["get-jobs"]
     assert find_unknown_words("cfes get-job --jobid 1") == ["--jobid"]
 
