@@ -30,6 +30,7 @@ from platforms.run_files import PlacedRunFiles
 from playbooks import library
 from playbooks.drivers import tick
 from playbooks.drivers.tick_state import Run, open_run
+from playbooks.engine.commands import RunAction
 from playbooks.engine.engine import run_key
 from playbooks.language.bundling import bundled
 from playbooks.language.format import Playbook
@@ -124,8 +125,10 @@ def advance_run(p: Params, api: EmailSecurity) -> Result:
         # A store that can't keep a large state is found before an action runs.
         tick.answer(run, [], key=key, files=files, now=api.clock.now())
 
-    def run_action(action_id: str, params: dict[str, Any]) -> dict[str, Any]:
-        return _run_step(action_id, params, api)
+    def run_action(command: RunAction) -> dict[str, Any]:
+        # A sub-playbook may have a directory of its own.
+        files.open(command.directory)
+        return _run_step(command.action, command.params, api)
 
     signals, malformed = _signals(p.signals)
     run, refused = tick.advance_run(

@@ -48,7 +48,7 @@ LARGEST_ABOUT_BYTES = 50_000
 # The first ones are enough to correct a signal.
 MOST_PROBLEMS = 10
 
-RunActionFunction = Callable[[str, dict[str, Json]], dict[str, Json]]
+RunActionFunction = Callable[[RunAction], dict[str, Json]]
 
 
 @dataclass(frozen=True)
@@ -95,10 +95,10 @@ def advance_run(
 ) -> tuple[Run, list[RefusedSignal]]:
     """Return the run after the pauses that are over, the signals, and at most one action.
 
-    run_action: returns the action's result or raises PackError, which the state then has. Any other exception is
-    raised; the call can be repeated. cancel: the reason to end the run now. repeated: an earlier call with this state
-    may have run the action and not returned. A change that it may have made is then part of the run's result.
-    A run that failed in an action repeats that action; a run that ended otherwise stays as it is.
+    run_action: carries out a command. It returns the action's result or raises PackError, which the state then has. Any
+    other exception is raised; the call can be repeated. cancel: the reason to end the run now. repeated: an earlier
+    call with this state may have run the action and not returned. A change that it may have made is then part of the
+    run's result. A run that failed in an action repeats that action; a run that ended otherwise stays as it is.
     """
     playbook, state = run.playbook, run.state
     if cancel is not None and not _has_ended(playbook, state):
@@ -114,7 +114,7 @@ def advance_run(
     if repeated:
         state = resumed(playbook, state, now=clock.now(), interrupted=[place])
     try:
-        event: Event = ActionSucceeded(run_action(command.action, command.params))
+        event: Event = ActionSucceeded(run_action(command))
     except PackError as error:
         event = ActionFailed.of(error)
     return replace(run, state=advance(playbook, state, event, now=clock.now(), place=place)), refused

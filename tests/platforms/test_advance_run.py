@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +28,7 @@ from sandbox.server import RunningSandbox
 from tests.clock import FakeClock
 from tests.conftest import CAMPAIGN, PLAN_KEY
 from tests.object_stores import Bucket
+from tests.platforms.lambda_runtime import LambdaRuntime
 from tests.platforms.test_aws_lambda import Context
 from tests.playbooks.test_shipped_playbooks import FALSE_POSITIVE
 from tests.remediation.guardrails.test_approval import key_of, private_pem, public_pem
@@ -260,6 +262,34 @@ def test_a_playbook_of_your_own_waits_for_its_signal(sandbox: RunningSandbox, tm
     assert messages == ["not a signal: it must be {name, value}, or {name, value, at}", "no pause waits for it"]
     found = machine.call({**found["run"], "signals": [{"name": "go", "value": {"by": "ann"}}]})
     assert (found["next"], found["result"]["status"]) == ("done", "completed")
+
+
+def test_two_environments_of_the_function_continue_one_run(environment: dict[str, str], tmp_path: Path) -> None:
+    job_id = cfes.run("create-move-job", {"search_params": CAMPAIGN, "destination": "JunkEmail"})["job_id"]
+    settings = {**environment, "CFES_PLAN_KEY": PLAN_KEY, "CFES_LOG": "off"}
+    states = [tmp_path / name for name in ("one", "two")]
+    with ExitStack() as stack:
+        one, two = (stack.enter_context(LambdaRuntime({**settings, "CFES_STATE_DIR": str(state)})) for state in states)
+        begun = one.invoke({"action": "advance-run", "params": {**own_run(job_id, tmp_path), "run_id": "r"}}, 60)
+        signals = [{"name": "go", "value": None}]
+        ended = two.invoke({"action": "advance-run", "params": {**begun.body["run"], "signals": signals}}, 60)
+    assert ended.body["result"]["status"] == "completed", ended.body
+
+
+def test_each_run_of_a_sub_playbook_has_a_directory_of_its_own(sandbox: RunningSandbox, tmp_path: Path) -> None:
+    report = {"destination": "{{ run.directory }}/report.html", "job": {"status": "{{ inputs.status }}"}}
+    child = {
+        "playbook": 1,
+        "id": "child",
+        "title": "Report",
+        "inputs": {"status": {"type": "string", "description": "The status."}},
+        "steps": [{"id": "report", "action": "render-report", "with": report}],
+    }
+    step = {"id": "each", "playbook": "child", "for_each": ["COMPLETED", "FAILED"], "with": {"status": "{{ item }}"}}
+    parent = {"playbook": 1, "id": "parent", "title": "Report twice", "steps": [step], "parts": {"child": child}}
+    run = {"playbook": parent, "inputs": {}, "directory": str(tmp_path / "run")}
+    assert StateMachine(sandbox).run(run)["status"] == "completed"
+    assert sorted(path.parent.name for path in tmp_path.glob("run/*/report.html")) == ["each-1", "each-2"]
 
 
 def test_a_run_can_be_cancelled(sandbox: RunningSandbox, tmp_path: Path) -> None:

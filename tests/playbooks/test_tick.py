@@ -12,6 +12,7 @@ from core.errors import NotFound, OutcomeUnknown, RateLimited
 from playbooks.drivers.journal_key import JournalKey
 from playbooks.drivers.tick import LARGEST_ANSWER_BYTES, Signal, advance_run, answer, begin_run
 from playbooks.drivers.tick_state import Run, open_run, seal_run
+from playbooks.engine.commands import RunAction
 from playbooks.engine.state import ActionTraits
 from playbooks.language.errors import StateRefused
 from playbooks.language.format import Playbook
@@ -56,9 +57,12 @@ class Loop:
         self.sizes: list[int] = []
         self.seconds: list[int] = []
 
+    def act(self, command: RunAction) -> dict[str, Any]:
+        return self.remote(command.action, command.params)
+
     def call(self, **what: Any) -> dict[str, Any]:
         """Make one call, and keep its state for the next."""
-        run, refused = advance_run(self.run, run_action=self.remote, clock=self.clock, **what)
+        run, refused = advance_run(self.run, run_action=self.act, clock=self.clock, **what)
         found: dict[str, Any] = answer(run, refused, key=KEY, files=self.files, now=self.clock.now())
         text = json.dumps(found)
         self.sizes.append(len(text))
@@ -280,7 +284,7 @@ def test_a_large_state_moves_to_a_file_of_the_run() -> None:
 @pytest.mark.parametrize(("change", "message"), [(b"", "does not exist"), (b"other", "was edited")])
 def test_a_file_of_a_state_that_is_missing_or_edited_is_refused(change: bytes, message: str) -> None:
     loop = Loop(playbook_of("steps: [{id: a, action: read}, {sleep: 9}]"), Remote({"read": [{"text": LARGE}]}))
-    run, _ = advance_run(loop.run, run_action=loop.remote, clock=loop.clock)
+    run, _ = advance_run(loop.run, run_action=loop.act, clock=loop.clock)
     found = answer(run, [], key=KEY, files=loop.files, now=loop.clock.now())
     [name] = loop.files.files
     loop.files.files[name] = loop.files.files[name][:-5] + change
