@@ -52,10 +52,14 @@ class ValueSpec(_Part):
     properties: dict[str, ValueSpec] | None = Field(None, description="The rules for the values of an object, by key.")
 
     def json_schema(self) -> dict[str, Json]:
-        """Return the rules as a JSON Schema."""
-        return self.model_dump(
-            mode="json", by_alias=True, exclude_unset=True, exclude={"primary": True, "default": True, "title": True}
-        )
+        """Return the rules as a JSON Schema. A rule that is null does not apply."""
+        names = {name: info.alias or name for name, info in ValueSpec.model_fields.items()}
+        found = {alias: getattr(self, name) for name, alias in names.items() if name in self.model_fields_set}
+        if self.items is not None:
+            found["items"] = self.items.json_schema()
+        if self.properties is not None:
+            found["properties"] = {key: spec.json_schema() for key, spec in self.properties.items()}
+        return {key: value for key, value in found.items() if value is not None}
 
 
 class InputSpec(ValueSpec):

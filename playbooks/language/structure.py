@@ -74,7 +74,7 @@ def _message(document: Json, error: dict[str, Any], location: list[Any], key: st
             return _VERSION
         case "union_tag_not_found":
             return _kindless(_value_at(document, location))
-        case "model_type":
+        case "model_type" | "dict_type":
             return "must be a map of keys and values"
         case "list_type" if location == ["steps"]:
             return "must be a list: begin each step with a dash, as in `- id: find`"

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from platforms.playbook_checks import require_sound
 from playbooks import library
@@ -298,3 +303,49 @@ def test_a_run_refuses_a_part_with_an_error() -> None:
         require_sound(playbook)
     found = {problem["pointer"] for problem in caught.value.problems}
     assert {"/parts/middle/steps/0/with/hwo", "/parts/middle/steps/0/with/who", "/parts/part/steps/0/with/who"} <= found
+
+
+CHANGED: dict[str, Any] = playbook_of(
+    'key: "{{ inputs.who }}"\ninputs: {who: {type: string, minLength: 1}}\n'
+    "steps: [{id: ask, pause: go, count: 2, accepts: {type: object, required: [by]}, about: {a: 1}, otherwise: late}, "
+    '{id: each, playbook: part, for_each: [1, 2], at_most: 2, with: {who: "{{ item }}"}}, '
+    '{id: move, action: move, when: "{{ steps.ask.value.by == inputs.who }}", with: {plan: {}}}, {sleep: 1}]\n'
+    'outputs: {n: "{{ steps.each.runs[0].outputs.moved }}"}'
+).document()
+
+
+def places_of(value: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in children:
+        yield (*place, key)
+        yield from places_of(child, (*place, key))
+
+
+@settings(max_examples=60)
+@given(
+    place=st.sampled_from(list(places_of(CHANGED))),
+    value=st.sampled_from(
+        [None, True, -1, 1.5, "", "{{ x }}", "{{ item }}", "${{ x }}", "{{ [1][2] }}", [], {}, [None], {"type": "null"}]
+    )
+    | st.recursive(
+        st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+    ),
+)
+def test_a_change_of_any_value_gives_findings_and_no_exception(place: tuple[str | int, ...], value: Any) -> None:
+    document = copy.deepcopy(CHANGED)
+    parent: Any = document
+    for key in place[:-1]:
+        parent = parent[key]
+    parent[place[-1]] = value
+    for finding in check_source(json.dumps(document), ACTIONS, effects=EFFECTS):
+        assert finding.message
+
+
+def test_a_rule_that_is_null_does_not_apply() -> None:
+    assert (
+        findings_of(
+            "inputs: {n: {type: integer, minimum: null, enum: null, default: 3}}\n"
+            'steps: [{action: read, with: {n: "{{ inputs.n }}"}}]'
+        )
+        == []
+    )
