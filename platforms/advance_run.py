@@ -10,6 +10,7 @@ With `inputs_list` no run begins: the result has a first call for each entry in 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -143,9 +144,11 @@ def advance_run(p: Params, api: EmailSecurity) -> Result:
 
 
 def _signals(given: Any) -> tuple[list[tick.Signal], list[tick.RefusedSignal]]:
-    """Return the signals, and what is none."""
+    """Return the signals, and the entries that are none."""
     entries = given if isinstance(given, list) else [] if given is None else [given]
     signals, malformed = [], []
+    if len(entries) > MOST_SIGNALS:
+        malformed.append(tick.RefusedSignal("", f"a call takes at most {MOST_SIGNALS} signals, the first ones", []))
     for entry in entries[:MOST_SIGNALS]:
         try:
             signal = SignalParams.model_validate(entry)
@@ -234,6 +237,12 @@ def _each(p: Params, inputs_list: list[dict[str, Any]]) -> Result:
         run_id = f"{p.run_id}-{number}"
         own = {} if p.directory is None else {"directory": f"{p.directory.rstrip('/')}/{run_id}"}
         runs.append({**shared, "inputs": inputs, "run_id": run_id, **own})
+    if len(json.dumps(runs)) > tick.LARGEST_ANSWER_BYTES:
+        raise ParameterError.at(
+            "/inputs_list",
+            f"has more than {tick.LARGEST_ANSWER_BYTES:,} bytes: split the list",
+            help="No run was begun.",
+        )
     return Result(next="each", seconds=1, run=None, runs=runs, waits_for=[], refused_signals=[], result=None)
 
 

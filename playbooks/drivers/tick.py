@@ -2,8 +2,7 @@
 
 A call takes the state that the call before returned, carries out at most one action, and returns the next state with
 what to do next. A call that is repeated with the same state repeats its action. Actions are safe to repeat: those that
-create jobs reuse the earlier job by its idempotency key. The state is sealed (see
-`playbooks.drivers.tick_state`).
+create jobs reuse the earlier job by its idempotency key. The state is sealed (see `playbooks.drivers.tick_state`).
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ from playbooks.engine.commands import (
     path_of,
 )
 from playbooks.engine.engine import advance, begin, next_commands, resumed, signal_problems
-from playbooks.engine.state import ActionTraits, RunState
+from playbooks.engine.state import ActionTraits, End, RunState
 from playbooks.language.format import Playbook
 
 # Step Functions passes at most 262,144 bytes from one state to the next. The rest is for the state machine's own data.
@@ -101,8 +100,9 @@ def advance_run(
     run's result. A run that failed in an action repeats that action; a run that ended otherwise stays as it is.
     """
     playbook, state = run.playbook, run.state
-    if cancel is not None and not _has_ended(playbook, state):
-        return replace(run, state=advance(playbook, state, Cancelled(cancel), now=clock.now())), []
+    if cancel is not None:
+        ended = isinstance(state.pending, End)
+        return run if ended else replace(run, state=advance(playbook, state, Cancelled(cancel), now=clock.now())), []
     if resumable(playbook, state):
         state = resumed(playbook, state, now=clock.now())
     state = _after_pauses(playbook, state, clock)
@@ -158,10 +158,6 @@ def answer(
     if _size(whole) <= LARGEST_ANSWER_BYTES:
         return whole
     return {**found, "run": {"state": seal_moved(run, key, files)}}
-
-
-def _has_ended(playbook: Playbook, state: RunState) -> bool:
-    return isinstance(next_commands(playbook, state).get(()), Finished)
 
 
 def _actions(commands: Mapping[Place, Command]) -> Iterator[tuple[Place, RunAction]]:

@@ -256,6 +256,9 @@ def test_a_playbook_of_your_own_waits_for_its_signal(sandbox: RunningSandbox, tm
     job_id = cfes.run("create-move-job", {"search_params": CAMPAIGN, "destination": "JunkEmail"})["job_id"]
     found = machine.call(own_run(job_id, tmp_path))
     assert (found["next"], found["seconds"], found["waits_for"][0]["name"]) == ("signal", 600, "go")
+    found = machine.call({**found["run"], "signals": [{"name": "go"}] * 101})
+    assert found["refused_signals"][0]["message"] == "a call takes at most 100 signals, the first ones"
+    found = machine.call(own_run(job_id, tmp_path))
     found = machine.call({**found["run"], "signals": [{"name": "going"}, "go"]})
     assert found["next"] == "signal"
     messages = [one["message"] for one in found["refused_signals"]]
@@ -318,6 +321,12 @@ def test_an_invalid_entry_of_a_list_is_named_and_no_run_begins(alert: dict[str, 
         StateMachine(sandbox).call({"playbook": "phish-campaign-purge", "inputs_list": entries})
     assert [one["pointer"] for one in caught.value.problems] == ["/inputs_list/1/alert/From", "/inputs_list/2/attempt"]
     assert caught.value.help.startswith("No run was begun.")
+
+
+def test_a_list_that_is_too_large_for_an_answer_is_refused(alert: dict[str, Any], sandbox: RunningSandbox) -> None:
+    entries = [{"alert": {**alert, "Subject": "x" * 3000}}] * 70
+    with pytest.raises(ParameterError, match="split the list"):
+        StateMachine(sandbox).call({"playbook": "phish-campaign-purge", "inputs_list": entries})
 
 
 @pytest.mark.parametrize(

@@ -238,6 +238,13 @@ def test_a_cancelled_run_ends_before_its_next_action() -> None:
     assert (result["status"], result["message"], len(loop.remote.calls)) == ("cancelled", "a mistake", 1)
 
 
+def test_a_run_that_has_failed_is_not_resumed_to_cancel_it() -> None:
+    loop = Loop(playbook_of("steps: [{id: a, action: tidy}]"), Remote({"tidy": [NotFound("no such job")]}))
+    loop.to_the_end()
+    result = loop.call(cancel="a mistake")["result"]
+    assert (result["status"], len(loop.remote.calls)) == ("failed", 1)
+
+
 @pytest.mark.parametrize(
     "change", [{"content": "{}"}, {"key": "0" * 16}, {"tick": True}, {"tick": 2}, {"seal": "0" * 64}, {"more": 1}]
 )
