@@ -15,7 +15,7 @@ from core.json_values import Json, below, did_you_mean, plain, read_json, shown
 from core.strict_yaml import MAX_BYTES, YamlRefused, line_of, read
 from core.validation_text import plain_message
 from platforms.playbook_cases.expectations import NAMES
-from platforms.playbook_cases.format import Case, ErrorSpec, Expect, FaultSpec, SignalSpec, StepDay, TestFile
+from platforms.playbook_cases.format import Case, ErrorSpec, Expect, SignalSpec, StepDay, TestFile
 from platforms.playbook_cases.sandbox_world import fault_problems, operation_problems, setting_problems
 from platforms.playbook_checks import require_sound
 from playbooks import library
@@ -160,16 +160,42 @@ def _condition_problems(condition: str, pointer: str) -> Iterator[Problem]:
 def _explained(error: dict[str, Any]) -> Problem:
     location = [part for part in error["loc"] if part not in ("dict[str,any]", "str", "float", "int")]
     key = str(location[-1]) if location else ""
-    message = plain_message(error)
-    if error["type"] == "extra_forbidden":
-        message = f"unknown key {shown(key)}{did_you_mean(key, _KEYS)}"
-    elif error["type"] == "missing":
-        message = f"the key {shown(key)} is missing"
+    match error["type"]:
+        case "extra_forbidden":
+            message = f"unknown key {shown(key)}{_suggestion(key, location[:-1])}"
+        case "missing":
+            message = f"the key {shown(key)} is missing"
+        case "model_type" | "dict_type":
+            message = "must be a map of keys and values"
+        case _:
+            message = plain_message(error)
     return Problem(pointer=below("", *location), message=message)
 
 
-_MODELS: tuple[type[BaseModel], ...] = (TestFile, Case, Expect, StepDay, SignalSpec, FaultSpec, ErrorSpec)
-_KEYS = list(dict.fromkeys(name for model in _MODELS for name in model.model_fields))
+_PLACES: dict[type[BaseModel], str] = {
+    TestFile: "the top of the file",
+    Case: "a case",
+    Expect: "`expect`",
+    StepDay: "a step in `steps`",
+    SignalSpec: "a signal in `signals`",
+    ErrorSpec: "`error` of a step",
+}
+
+
+def _suggestion(key: str, location: list[Any]) -> str:
+    own = _model_at(location)
+    elsewhere = [place for model, place in _PLACES.items() if key in model.model_fields and model is not own]
+    return f"; it belongs into {' or '.join(elsewhere)}" if elsewhere else did_you_mean(key, own.model_fields)
+
+
+def _model_at(location: list[Any]) -> type[BaseModel]:
+    """Return the model of the map at this place of a test file."""
+    if not location:
+        return TestFile
+    if location[-1] in ("expect", "error"):
+        return Expect if location[-1] == "expect" else ErrorSpec
+    parents: dict[Any, type[BaseModel]] = {"steps": StepDay, "signals": SignalSpec}
+    return parents.get(location[-2], Case) if len(location) > 1 else Case
 
 
 def _located(pointer: str, message: str, line: int | None) -> Problem:

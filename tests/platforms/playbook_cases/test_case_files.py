@@ -44,11 +44,19 @@ def case(text: str) -> str:
 @pytest.mark.parametrize(
     ("text", "pointer", "message"),
     [
-        ("", "", "must be an object"),
+        ("", "", "must be a map of keys and values"),
         ("a: [", "", "line 1: not valid YAML"),
         ("test: 2\nplaybook: small.yaml\ncases:\n" + CASE, "/test", "line 1: must be 1"),
         ("test: 1\nplaybook: small.yaml\ncases: []\n", "/cases", "line 3: must have at least 1 item"),
         (case("expects: {}"), "/cases/0/expects", "line 5: unknown key 'expects'; did you mean 'expect'?"),
+        (case("jobs: 1"), "/cases/0/jobs", "line 5: unknown key 'jobs'; it belongs into `expect`"),
+        (case("expect: {token: read}"), "/cases/0/expect/token", "line 5: unknown key 'token'; it belongs into a case"),
+        (case("signals: [{nme: go}]"), "/cases/0/signals/0/nme", "line 5: unknown key 'nme'; did you mean 'name'?"),
+        (
+            case("steps: {read: {crsh: after}}"),
+            "/cases/0/steps/read/crsh",
+            "line 5: unknown key 'crsh'; did you mean 'c",
+        ),
         (case("inputs: {}"), "/cases/0/expect", "line 4: the key 'expect' is missing"),
         (case("expect: {outputz: {}}"), "/cases/0/expect/outputz", "line 5: unknown key 'outputz'; did you mean 'outp"),
         (case("expect: {status: done}"), "/cases/0/expect/status", "line 5: must be 'completed', 'refused'"),
