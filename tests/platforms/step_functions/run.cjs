@@ -3,11 +3,16 @@
 // {call, error, message}. The last line on standard output is {output} or {error, cause}.
 const readline = require("node:readline");
 
-// Node.js 20 lacks it.
+// Node.js 20 lacks the first, and Node.js 18 both.
 Promise.withResolvers ??= function () {
   let resolve, reject;
   const promise = new Promise((accept, refuse) => { resolve = accept; reject = refuse; });
   return { promise, resolve, reject };
+};
+AbortSignal.any ??= function (signals) {
+  const controller = new AbortController();
+  for (const signal of signals) signal.addEventListener("abort", () => controller.abort(signal.reason));
+  return controller.signal;
 };
 const { StateMachine } = require("aws-local-stepfunctions");
 
