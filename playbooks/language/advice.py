@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 from core.json_values import did_you_mean, shown
@@ -152,6 +153,33 @@ def for_input(key: str, own: Iterable[str]) -> str:
 def for_handler(key: str, own: Iterable[str]) -> str:
     """Return a suggestion for an unknown key below `on_error` or `repeat`."""
     return _respelled(key, own) or _advice(_HANDLER_WORDS, key) or did_you_mean(key, own)
+
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+_DURATION = re.compile(r"\s*(?:PT?)?([0-9]{1,9})\s*(s|m|h|d)(?:ec|in|our|ay|econd|inute)?[a-z]{0,4}\s*", re.IGNORECASE)
+
+
+def for_seconds(value: object) -> str:
+    """Return a suggestion for a duration with a unit, such as 5m, in place of a number of seconds."""
+    found = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    return f"; write {int(found[1]) * _UNITS[found[2].lower()]}" if found else ""
+
+
+def for_error_type(name: str, known: Iterable[str]) -> str:
+    """Return a suggestion for an unknown type of an error."""
+    return '; write "*" for any error' if name.lower() in _ANY_ERROR else did_you_mean(name, known)
+
+
+_ANY_ERROR = {"all", "any", "error", "errors", "exception", "default", "failure", ".*"}
+
+
+def for_result(key: object, step_id: str) -> str:
+    """Return a suggestion for a key that other systems put between a step and the fields of its result."""
+    return f"; the fields are directly below steps.{step_id}" if key in _BETWEEN else ""
+
+
+_BETWEEN = {"output", "outputs", "result", "results", "data", "response", "body", "value"}
 
 
 def for_type(name: object) -> str:

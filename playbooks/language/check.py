@@ -15,14 +15,15 @@ from core import errors as pack_errors
 from core.errors import PackError, Problem
 from core.json_values import below, did_you_mean, shown
 from core.strict_yaml import line_of
+from playbooks.language import advice
 from playbooks.language import errors as playbook_errors
 from playbooks.language.check_reads import Place, places, read_problems
 from playbooks.language.check_steps import pause_problems, playbooks_below, sub_playbook_problems
 from playbooks.language.check_texts import foreign_expressions
 from playbooks.language.errors import PlaybookInvalid
-from playbooks.language.expressions import Template
+from playbooks.language.expressions import Template, has_expression
 from playbooks.language.finding import Finding, error, warning
-from playbooks.language.format import ActionStep, CheckStep, PauseStep, Playbook, PlaybookStep, Step
+from playbooks.language.format import ActionStep, CheckStep, FinishStep, PauseStep, Playbook, PlaybookStep, Step
 from playbooks.language.inputs import input_problems
 from playbooks.language.known_values import known_parts
 from playbooks.language.loading import load
@@ -118,8 +119,13 @@ def _step(
             yield from _action(step, pointer, program, actions)
             yield from _handlers(step, below(pointer, "on_error"))
             yield from _unplanned(step, pointer, actions.get(step.action, {}), effects.get(step.action, "read"))
+            yield from _fixed_key(step, below(pointer, "with", "idempotency_key"))
         case PauseStep():
             yield from pause_problems(step, pointer)
+        case CheckStep() if step.check is False and step.when is True:
+            yield warning(below(pointer, "check"), "the condition is always false, so every run ends here")
+        case FinishStep() if step.finish is True and step.when is True:
+            yield warning(below(pointer, "finish"), "the condition is always true, so every run ends here")
         case PlaybookStep():
             given = program.fields[below(pointer, "with")].tree
             yield from sub_playbook_problems(step, pointer, parts, given, lambda tree: known_parts(program, tree))
@@ -195,9 +201,15 @@ def _handlers(step: ActionStep | PlaybookStep, pointer: str) -> Iterator[Finding
         at = below(pointer, number, "type")
         for name in handler.types:
             if name != "*" and name not in known:
-                yield warning(at, f"unknown error type {shown(name)}{did_you_mean(name, known)}")
+                yield warning(at, f"unknown error type {shown(name)}{advice.for_error_type(name, known)}")
         if "*" in handler.types and handler.when is True and number < len(step.on_error) - 1:
             yield warning(at, "this handler takes every error, so the handlers after it are never used")
+
+
+def _fixed_key(step: ActionStep, pointer: str) -> Iterator[Finding]:
+    key = step.with_.get("idempotency_key")
+    if isinstance(key, str) and not has_expression(key):
+        yield warning(pointer, "every run would have this key, and only the first one would make a job; read an input")
 
 
 def _unplanned(step: ActionStep, pointer: str, schema: Schema, effect: str) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from core.json_values import did_you_mean, shown
+from playbooks.language import advice
 from playbooks.language.expressions import Template
 from playbooks.language.finding import Finding, error, warning
 from playbooks.language.format import ActionStep, PauseStep, Playbook, PlaybookStep, SetStep, Step
@@ -114,7 +115,8 @@ def _result_keys(playbook: Playbook, place: Place, results: Mapping[str, Schema]
         schema = _result_schema(step, playbook.parts, results)
         missing = missing_of(schema, keys) if schema is not None else None
         if missing is not None:
-            yield error(place.pointer, f"the result of {_named(step)} has no {missing}")
+            hint = advice.for_result(keys[0], step.id) if len(keys) > 1 else ""
+            yield error(place.pointer, f"the result of {_named(step)} has no {missing}{hint}")
 
 
 def _named(step: Step) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from core.json_values import Json, below, did_you_mean, shown
 from core.quantity import counted
 from playbooks.language.bundling import playbooks_of
+from playbooks.language.expressions import Template
 from playbooks.language.finding import Finding, error, warning
 from playbooks.language.format import InputSpec, PauseStep, Playbook, PlaybookStep
 from playbooks.language.program import compiled
@@ -39,6 +40,8 @@ def sub_playbook_problems(
         yield warning(below(pointer, "at_most"), "at_most has no effect without for_each")
     if step.for_each == []:
         yield warning(below(pointer, "for_each"), "the list is empty, so the playbook never runs")
+    if step.for_each is not None and not _reads_item(given):
+        yield warning(below(pointer, "with"), "`with` reads neither item nor index, so every run does the same")
     for number, handler in enumerate(step.on_error):
         if handler.retry is not None:
             message = "a step with `playbook` is not repeated; handle the error in the playbook that it runs"
@@ -55,6 +58,13 @@ def sub_playbook_problems(
                 f"an answer must then name the run, such as {step.id}[1]"
             )
             yield warning(below(pointer, "at_most"), message)
+
+
+def _reads_item(tree: Any) -> bool:
+    if isinstance(tree, Template):
+        return any(path[0] in ("item", "index") for path in tree.references)
+    children = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ()
+    return any(_reads_item(child) for child in children)
 
 
 def _broken_part(part: Playbook, pointer: str) -> Iterator[Finding]:

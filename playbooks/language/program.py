@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from core.errors import Problem
 from core.json_values import Json, below, shown
+from playbooks.language import advice
 from playbooks.language.data_environment import EvaluationFailed, StepHasNoResult
 from playbooks.language.errors import ExpressionFailed
 from playbooks.language.expressions import (
@@ -200,6 +201,7 @@ class Program:
             pass  # the items may have expressions
         elif not holds(tree):
             message = f"must be {expected}, or one expression in {{{{ … }}}}, and is {shown(value)}"
+            message += advice.for_seconds(value) if kind in ("seconds", "pause") else ""
             self.problems.append(Problem(pointer=pointer, message=message))
 
     def _tree(self, value: Json, pointer: str, names: frozenset[str]) -> Tree:

@@ -74,6 +74,10 @@ def _message(document: Json, error: dict[str, Any], location: list[Any], key: st
             return _VERSION
         case "union_tag_not_found":
             return _kindless(_value_at(document, location))
+        case "model_type" if (
+            len(location) == 2 and location[0] == "inputs" and isinstance(_value_at(document, location), str)
+        ):
+            return f"must be a map of keys and values: write {{type: {_value_at(document, location)[:80]}}}"
         case "model_type" | "dict_type":
             return "must be a map of keys and values"
         case "list_type" if location == ["steps"]:

@@ -26,9 +26,9 @@ inputs: {who: {type: string}, most: {type: integer, default: 5, maximum: 9}, not
 steps: [{id: r, action: read, with: {who: "{{ inputs.who }}", most: "{{ inputs.most }}", note: "{{ inputs.note }}"}}]
 outputs: {moved: "{{ steps.r.n }}"}
 """
-WAITING = "steps: [{pause: go, otherwise: late}]"
+WAITING = "inputs: {n: {type: integer}}\nsteps: [{pause: go, otherwise: late}]"
 MOVING = "steps: [{action: move, with: {plan: p}}]"
-PLAN: dict[str, Any] = {"properties": {"plan": {}, "search_params": {}, "dry_run": {}}}
+PLAN: dict[str, Any] = {"properties": {"plan": {}, "search_params": {}, "dry_run": {}, "idempotency_key": {}}}
 ACTIONS: dict[str, Any] = {
     "read": {},
     "move": PLAN,
@@ -104,6 +104,16 @@ def runs(with_: str, more: str = "") -> str:
             "steps: [{id: s, set: {plan: 1}}, {check: '{{ steps.s.pla }}', otherwise: x}]",
             "/steps/1/check",
             "the result of step 's' has no 'pla'; did you mean 'plan'?",
+        ),
+        (
+            "steps: [{id: s, set: {plan: 1}}, {check: '{{ steps.s.outputs.plan }}', otherwise: x}]",
+            "/steps/1/check",
+            "the result of step 's' has no 'outputs'; the fields are directly below steps.s",
+        ),
+        (
+            "steps: [{sleep: 5m}]",
+            "/steps/0/sleep",
+            "must be a number of seconds from 0 to 86400, or one expression in {{",
         ),
         ("outputs: done\nsteps: [{sleep: 1}]", "/outputs", "must be a map of names, or exactly one expression in"),
         ("key: case\nsteps: [{sleep: 1}]", "/key", "every run would have this key; read an input"),
@@ -190,9 +200,13 @@ def test_an_input_that_nobody_can_give_is_an_error() -> None:
     ("text", "pointer", "message"),
     [
         (runs("{who: a}", ", at_most: 2"), "/steps/0/at_most", "at_most has no effect without for_each"),
-        (runs("{who: a}", ", for_each: []"), "/steps/0/for_each", "the list is empty, so the playbook never runs"),
         (
-            "steps: [{id: each, playbook: waiting, for_each: [1, 2], at_most: 2}]",
+            runs("{who: '{{ item }}'}", ", for_each: []"),
+            "/steps/0/for_each",
+            "the list is empty, so the playbook never runs",
+        ),
+        (
+            "steps: [{id: each, playbook: waiting, for_each: [1, 2], at_most: 2, with: {n: '{{ item }}'}}]",
             "/steps/0/at_most",
             "2 runs can wait for the signal 'go' at the same time; an answer must then name the run, such as each[1]",
         ),
@@ -228,6 +242,31 @@ def test_an_input_that_nobody_can_give_is_an_error() -> None:
             ),
             "/steps/1/set/v",
             "step 'job' may have no result; guard it",
+        ),
+        (
+            "steps: [{action: create, with: {plan: p, idempotency_key: case-42}}]",
+            "/steps/0/with/idempotency_key",
+            "every run would have this key, and only the first one would make a job; read an input",
+        ),
+        (
+            "steps: [{finish: true, message: x}]",
+            "/steps/0/finish",
+            "the condition is always true, so every run ends he",
+        ),
+        (
+            "steps: [{check: false, otherwise: x}]",
+            "/steps/0/check",
+            "the condition is always false, so every run ends h",
+        ),
+        (
+            runs("{who: a}", ", for_each: [1, 2]"),
+            "/steps/0/with",
+            "`with` reads neither item nor index, so every run does the same",
+        ),
+        (
+            "steps: [{action: read, on_error: [{type: any}]}]",
+            "/steps/0/on_error/0/type",
+            "unknown error type 'any'; write",
         ),
         ("steps: [{set: {v: 'at ${{ run.id }}'}}]", "/steps/0/set/v", "the $ before {{ … }} stays in the text"),
         ("steps: [{set: {v: '${inputs.x}'}}]", "/steps/0/set/v", "'${inputs.x}' is text here; write an expression"),
@@ -349,3 +388,12 @@ def test_a_rule_that_is_null_does_not_apply() -> None:
         )
         == []
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"), [("5m", 300), ("90 s", 90), ("2 hours", 7200), ("1d", 86400), ("PT5M", 300), ("10min", 600)]
+)
+@pytest.mark.parametrize("step", ["sleep: {}", "pause: go, otherwise: x, within: {}"])
+def test_a_duration_with_a_unit_is_converted(step: str, value: str, seconds: int) -> None:
+    ((_, _, message),) = findings_of(f"steps: [{{{step.format(value)}}}]")
+    assert message.endswith(f"and is '{value}'; write {seconds}")

@@ -227,7 +227,7 @@ def test_good_parameters_have_no_finding(params: str) -> None:
             ("error", "/steps/0/set/v", "run has no 'startd_at'; did you mean 'started_at'?"),
         ),
         (
-            "[{id: x, action: make-job, with: {idempotency_key: k, end: '{{ run.now }}'}}]",
+            "[{id: x, action: make-job, with: {idempotency_key: '{{ inputs.n }}', end: '{{ run.now }}'}}]",
             ("warning", "/steps/0/with/end", "run.now differs in every run, and idempotency_key needs"),
         ),
         (

@@ -90,6 +90,7 @@ def test_a_misspelt_for_each_is_named(key: str) -> None:
         ("parameters: {}", "/parameters", "write `inputs`"),
         ("output: {}", "/output", "write `outputs`"),
         ("idempotency_key: x", "/idempotency_key", "write `key`"),
+        ("inputs: {a: object}", "/inputs/a", "write {type: object}"),
         ("inputs: {a: {type: str}}", "/inputs/a/type", "did you mean 'string'?"),
         ("inputs: {a: {type: string, required: true}}", "/inputs/a/required", "an input without `default` must be giv"),
         ("inputs: {a: {type: string, choices: [b]}}", "/inputs/a/choices", "write `enum`"),
