@@ -127,11 +127,13 @@ class _Run:
             place, command = min(commands.items(), key=lambda item: self._order(*item))
             state = self._carry_out(state, place, command)
 
-    def _order(self, place: Place, command: Command) -> tuple[int, str]:
+    def _order(self, place: Place, command: Command) -> tuple[int, float]:
         """Order the commands of runs at the same time: actions first, then signals, then what ends first."""
         if isinstance(command, AwaitSignal) and self._signal(place, command) is not None:
-            return 1, ""
-        return (2, command.until) if isinstance(command, Sleep | AwaitSignal) else (0, "")
+            return 1, 0
+        if isinstance(command, Sleep | AwaitSignal):
+            return 2, instants.parse_timestamp(command.until).timestamp()
+        return 0, 0
 
     def _carry_out(self, state: RunState, place: Place, command: Command) -> RunState:
         if isinstance(command, RunAction):
