@@ -24,6 +24,7 @@ from actions.contract.process import main
 from connectors.email_security import EmailSecurity
 from core.errors import ParameterError, Problem
 from core.json_values import below
+from core.quantity import counted
 from platforms.journal_key import journal_key
 from platforms.playbook_checks import require_sound
 from platforms.playbook_session import traits
@@ -240,7 +241,7 @@ def _each(p: Params, inputs_list: list[dict[str, Any]]) -> Result:
     if len(json.dumps(runs)) > tick.LARGEST_ANSWER_BYTES:
         raise ParameterError.at(
             "/inputs_list",
-            f"has more than {tick.LARGEST_ANSWER_BYTES:,} bytes: split the list",
+            f"has more than {counted(tick.LARGEST_ANSWER_BYTES, 'byte')}: split the list",
             help="No run was begun.",
         )
     return Result(next="each", seconds=1, run=None, runs=runs, waits_for=[], refused_signals=[], result=None)
