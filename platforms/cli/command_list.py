@@ -26,7 +26,9 @@ class Entry(NamedTuple):
 
 
 OWN = {
-    "playbook": Entry(PLAYBOOKS, "Run, list, show and check playbooks", "platforms.cli.commands.playbook"),
+    "playbook": Entry(
+        PLAYBOOKS, "Run playbooks, and list, resume, answer and cancel their runs", "platforms.cli.commands.playbook"
+    ),
     "demo": Entry(
         PLAYBOOKS, "Run the purge playbook on an example alert in the sandbox", "platforms.cli.commands.demo"
     ),

@@ -24,8 +24,10 @@ from platforms.cli.views.layout import facts
 from platforms.cli.views.palette import STRONG
 from platforms.cli.views.screen import Screen
 from platforms.cli.views.tables import named_values, near
-from platforms.playbook_session import is_connected
-from playbooks.drivers import local
+from platforms.playbook_session import is_connected, open_temporary_store
+from playbooks.drivers.drive import Upcoming
+from playbooks.drivers.outcome import Outcome
+from playbooks.language.bundling import every_step
 from playbooks.language.format import ActionStep, Playbook
 from playbooks.language.inputs import accept
 from remediation.exports.files.locked_temporary import spool_directory
@@ -38,6 +40,10 @@ INTERRUPTED = "Interrupted. Nothing was changed, and there is no run to resume."
 STANDARD_OUTPUT = "-"
 
 
+# What only a run that is kept has.
+OF_A_RUN = ("steps", "run_id", "key", "directory", "resumable", "waits_for")
+
+
 class ChangeReached(Exception):
     """The run reached a step that changes something.
 
@@ -45,11 +51,9 @@ class ChangeReached(Exception):
     plan: the plan that limits it.
     """
 
-    def __init__(
-        self, upcoming: local.Upcoming, shown: Mapping[str, Any] | None, plan: Mapping[str, Any] | None
-    ) -> None:
+    def __init__(self, upcoming: Upcoming, shown: Mapping[str, Any] | None, plan: Mapping[str, Any] | None) -> None:
         super().__init__()
-        self.step_id, self.params = upcoming.command.step_id, upcoming.command.params
+        self.step_id, self.params = upcoming.path, upcoming.command.params
         self.action: Action[Any, Any] = catalog.find(upcoming.command.action)
         self.shown, self.plan = shown, plan
 
@@ -61,7 +65,7 @@ class StoppingGate(Gate):
         super().__init__()
         self._previews = previews
 
-    def __call__(self, upcoming: local.Upcoming) -> None:
+    def __call__(self, upcoming: Upcoming) -> None:
         """Stop before an action that may change something. Raises: ChangeReached, and the errors of a preview."""
         action, params = catalog.find(upcoming.command.action), upcoming.command.params
         if action.may_change(params):
@@ -140,7 +144,7 @@ def plan_only(
     resume. Raises: NothingToPlan, NoPlan, and the errors of a run.
     """
     accept(playbook, inputs)
-    steps = [step for step in playbook.steps if isinstance(step, ActionStep)]
+    steps = [step for step in every_step(playbook) if isinstance(step, ActionStep)]
     if not any(catalog.find(step.action).may_change(step.with_) for step in steps):
         raise NothingToPlan(f"playbook {playbook.id} has no step that changes anything, so there is nothing to plan")
     file = PlanFile(out)
@@ -152,11 +156,11 @@ def plan_only(
         return StoppingGate(previews)
 
     terms = replace(terms, interrupted=INTERRUPTED)
-    with spool_directory() as place:
-        start, directory = playbook_run.prepare_start(screen, playbook, inputs, place / "run", terms)
+    with spool_directory() as place, open_temporary_store(place / "store") as store:
+        prepared = playbook_run.prepare(screen, store, playbook, inputs, place / "run", terms)
         connected = is_connected(playbook)
         try:
-            outcome = playbook_run.drive(screen, start, directory, terms, make_gate, connected=connected)
+            outcome = playbook_run.drive(screen, prepared, terms, make_gate, connected=connected)
         except ChangeReached as reached:
             _show_reached(screen, playbook, reached, file)
             return 0
@@ -205,15 +209,13 @@ def _show_next_command(screen: Screen, playbook: Playbook, file: PlanFile) -> No
         screen.say(f"To run this plan, use the same inputs without --plan-only, and add: {given}")
 
 
-def _show_end(screen: Screen, outcome: local.Outcome, plan: Mapping[str, Any] | None, file: PlanFile) -> None:
+def _show_end(screen: Screen, outcome: Outcome, plan: Mapping[str, Any] | None, file: PlanFile) -> None:
     """Show how the playbook ended before any step that changes something. Keep the plan, if one was made."""
     if plan is not None and file.is_file:
         file.write(plan)
     if screen.json:
         kept = {"plan_file": file.name if plan is not None else None} if file.is_file else {"plan": plan}
-        document = {
-            name: value for name, value in outcome.document().items() if name not in ("steps", "directory", "resumable")
-        }
+        document = {name: value for name, value in outcome.document().items() if name not in OF_A_RUN}
         screen.write_json({**document, **kept})
     else:
         facts(screen.out, [row for row in named_values(outcome.outputs) if row[1] != ""])

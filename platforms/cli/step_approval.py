@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -26,7 +25,7 @@ from platforms.cli.views.palette import STRONG, WARNING
 from platforms.cli.views.plan import effect_of
 from platforms.cli.views.screen import Screen, is_terminal, write
 from platforms.cli.views.tables import named_values
-from playbooks.drivers.local import Upcoming
+from playbooks.drivers.drive import Upcoming
 from playbooks.engine.changes import Change, certain_change, job_of, sentence_of
 from playbooks.language.format import ActionStep, Step
 
@@ -47,12 +46,12 @@ class Declined(Exception):
         self.changes = changes
 
 
-def not_approved(directory: Path, changes: Sequence[Change]) -> NotApproved:
+def not_approved(run_id: str, changes: Sequence[Change]) -> NotApproved:
     """Return the error for a run that stopped before a step. changes: those of the run so far."""
     before = f"{sentence_of(changes)} The run stopped before the step that was not approved." if changes else BEFORE_IT
     error = NotApproved(
         "you did not approve the step, so it did not run",
-        help=f"{before} To resume: {resuming(directory)}",
+        help=f"{before} To resume: {resuming(run_id)}",
         applied=certain_change(changes),
         job_id=job_of(changes),
     )
@@ -78,9 +77,9 @@ def can_ask(screen: Screen) -> bool:
     return (screen.watched or screen.on_terminal) and can_answer()
 
 
-def resuming(directory: Path) -> str:
+def resuming(run_id: str) -> str:
     """Return the command that resumes a run."""
-    return f"cfes playbook run --resume {shlex.quote(str(directory))}"
+    return f"cfes playbook resume {run_id}"
 
 
 class Gate:
@@ -137,7 +136,7 @@ class AskingGate(Gate):
             if self._first:
                 paragraph(console, done_so_far(upcoming))
             self._first = False
-            paragraph(console, f"Step {upcoming.command.step_id}: {action.title}", STRONG)
+            paragraph(console, f"Step {upcoming.path}: {action.title}", STRONG)
             shown = self._preview(console, action, params)
             to_run = bind_parameters(action, params, shown)
             if shown is None:
@@ -146,7 +145,7 @@ class AskingGate(Gate):
                 show_preview(self._screen, console, action, result_in_flags(shown, self._flags), to_run)
             asked = monotonic()
             agreed = agrees(self._screen, effect_of(action, shown))
-            step = upcoming.command.step_id
+            step = upcoming.path
             self.thinking[step] = self.thinking.get(step, 0.0) + monotonic() - asked
             if not agreed:
                 raise Declined(possible_changes(upcoming))
@@ -173,8 +172,8 @@ def done_so_far(upcoming: Upcoming) -> str:
 def possible_changes(upcoming: Upcoming) -> list[Change]:
     """Return the run's changes, and the next step if an earlier attempt of it has begun."""
     command, changes = upcoming.command, list(upcoming.changes)
-    if upcoming.begun and command.step_id not in [change.step for change in changes]:
-        changes.append(Change(command.step_id, command.action, "unknown", None))
+    if upcoming.begun and upcoming.path not in [change.step for change in changes]:
+        changes.append(Change(upcoming.path, command.action, "unknown", None))
     return changes
 
 

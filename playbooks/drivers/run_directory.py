@@ -9,11 +9,77 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from core.file_ownership import Weakness, this_user, weaknesses_of
+from core.file_ownership import Weakness, fixes, this_user, weaknesses_of
+from core.json_values import shown
+from playbooks.drivers.store.failures import BEGIN_AGAIN, TEMPORARY
+from playbooks.language.errors import DirectoryUnusable, JournalRefused, RunDirectoryUnavailable, RunMoved
 
 # For missing parent directories. The run's own directory is private.
 MODE_ABOVE = 0o755
 MODE = 0o700
+
+
+# The first ones are enough for an error.
+MOST_SHOWN = 5
+
+
+def open_private_directory(directory: Path, *, create: bool, single: Collection[str] = ()) -> Path:
+    """Return the absolute path of a run's directory, which only this user can change. single: see weaknesses_of_run.
+
+    create: make the directory if it is missing. Raises: DirectoryUnusable, JournalRefused for the directory of an
+    existing run, RunMoved if it is missing, RunDirectoryUnavailable for a full disk.
+    """
+    path = absolute_directory(directory)
+    try:
+        if path.is_symlink():
+            help_ = f"Name the directory itself: {path.resolve()}"
+            raise _untrusted(f"{shown(str(path), 500)} is a symbolic link", help_, create=create)
+        if create:
+            make_run_directory(path)
+        descriptor = open_run_directory(path)
+        try:
+            found = list(weaknesses_of_run(path, descriptor, single=single))[:MOST_SHOWN]
+        finally:
+            os.close(descriptor)
+    except FileNotFoundError:
+        if not create:
+            raise RunMoved(f"the run's directory {shown(str(path), 500)} is missing") from None
+        raise DirectoryUnusable(f"the directory {shown(str(path))} can't be used: it was removed") from None
+    except OSError as error:
+        kind = RunDirectoryUnavailable if error.errno in TEMPORARY else DirectoryUnusable
+        raise kind(f"the directory {shown(str(path))} can't be used: {error.strerror or error}") from None
+    except ValueError:
+        raise DirectoryUnusable(f"the directory {shown(str(path))} is not a path") from None
+    if found:
+        reasons = "; ".join(f"{shown(str(weakness.path), 500)} {weakness.message}" for weakness in found)
+        other = "Or choose a directory that does not exist yet." if create else BEGIN_AGAIN
+        help_ = f"Find out who changed it, then run: {fixes(found)}. {other}"
+        raise _untrusted(reasons, help_, create=create)
+    return path
+
+
+def absolute_directory(directory: Path) -> Path:
+    """Return the absolute path of a run's directory, which may be missing. Raises: DirectoryUnusable."""
+    try:
+        path = directory.absolute()
+    except OSError as error:
+        raise DirectoryUnusable(
+            f"the directory {shown(str(directory))} can't be used: the working directory was removed ({error.strerror})"
+        ) from None
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        # No result could contain it.
+        raise DirectoryUnusable(
+            f"the run's directory {shown(str(path), 500)} has a name that is not UTF-8",
+            help="Nothing was run. Choose a directory whose whole path is UTF-8, the working directory included.",
+        ) from None
+    return path
+
+
+def _untrusted(reasons: str, help_: str, *, create: bool) -> DirectoryUnusable | JournalRefused:
+    kind = DirectoryUnusable if create else JournalRefused
+    return kind(f"the run's directory can't be trusted: {reasons}", help=f"Nothing was run. {help_}")
 
 
 def make_run_directory(path: Path) -> None:

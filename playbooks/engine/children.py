@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from playbooks.engine import changes
 from playbooks.engine.calls import handler_of
+from playbooks.engine.history import inner_records
 from playbooks.engine.state import End, PlaybookVersion, RunState, StepRecord
 from playbooks.language import inputs as run_inputs
 from playbooks.language.expressions import OMIT
@@ -13,6 +14,10 @@ from playbooks.language.format import PlaybookStep
 
 if TYPE_CHECKING:
     from playbooks.engine.walk import Walk
+
+
+# A state has to stay small.
+MAX_INNER_RECORDS = 200
 
 
 def begin_more(walk: Walk, step: PlaybookStep) -> None:
@@ -62,12 +67,11 @@ def gather(walk: Walk, step: PlaybookStep, record: StepRecord) -> End | None:
         found = changes.changes_within(walk.bundle.parts[step.playbook], child, walk.bundle)
         name = changes.child_name(step, index)
         record.changes = [*record.changes, *({**vars(c), "step": f"{name}/{c.step}"} for c in found)]
-    if step.for_each is None:
-        single = state.children[0]
-        record.inner = {id_: inner.model_copy(update={"result": None}) for id_, inner in single.steps.items()}
-        if ends[0].error is not None:
-            record.error = ends[0].error
-            record.status, record.reason, record.ended = "failed", ends[0].message, walk.now
+    inner = inner_records(state, step)
+    record.inner = inner if len(inner) <= MAX_INNER_RECORDS else {}
+    if step.for_each is None and ends[0].error is not None:
+        record.error = ends[0].error
+        record.status, record.reason, record.ended = "failed", ends[0].message, walk.now
     state.items, state.children = [], []
     return None
 

@@ -66,7 +66,7 @@ class StepRecord(_Part):
     doubt: Doubt | None = Field(None, description="The first attempt whose outcome is not known.")
     reason: str | None = None
     inner: dict[str, StepRecord] = Field(
-        default_factory=dict, description="The steps of the playbook that it ran, without their results."
+        default_factory=dict, description="The steps of the playbooks that it ran, by path, without their results."
     )
     changes: list[dict[str, Any]] = Field(
         default_factory=list, description="The changes of the playbooks that it ran (playbooks.engine.changes.Change)."

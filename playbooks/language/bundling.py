@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from core.errors import Problem
 from core.json_values import below, shown
 from core.strict_yaml import line_of
 from playbooks.language.errors import PlaybookInvalid
-from playbooks.language.format import Playbook, PlaybookStep
+from playbooks.language.format import Playbook, PlaybookStep, Step
 from playbooks.language.loading import from_document
 
 MAX_PARTS = 50
@@ -81,3 +81,15 @@ def playbooks_of(playbook: Playbook) -> Iterator[tuple[str, str]]:
     for index, step in enumerate(playbook.steps):
         if isinstance(step, PlaybookStep):
             yield below("/steps", index, "playbook"), step.playbook
+
+
+def every_step(playbook: Playbook, steps: Sequence[Step] | None = None) -> list[Step]:
+    """List the steps of a playbook (or some of them), each followed by those of the playbook that it runs."""
+    return list(_every_step(playbook.steps if steps is None else steps, playbook.parts))
+
+
+def _every_step(steps: Sequence[Step], parts: Mapping[str, Playbook]) -> Iterator[Step]:
+    for step in steps:
+        yield step
+        if isinstance(step, PlaybookStep):
+            yield from _every_step(parts[step.playbook].steps, parts)

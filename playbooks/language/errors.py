@@ -31,6 +31,12 @@ class DirectoryUnusable(ParameterError):
     default_help = "Nothing was run. Choose a directory that you can create and write to."
 
 
+class RunDirectoryUnavailable(TemporaryFailure):
+    """The run's directory can't be made or read at the moment."""
+
+    default_help = "Nothing was run. Free disk space or choose another directory."
+
+
 class ExpressionFailed(PackError):
     """An expression of the playbook can't be evaluated with the data of this run."""
 
@@ -123,6 +129,18 @@ class RepeatLimitReached(TemporaryFailure):
     """A step, or the whole run, has reached its limit of commands."""
 
     default_help = "A job that the run created keeps running in Cloudflare. Run the playbook again to follow the job."
+
+
+class SignalAwaited(TemporaryFailure):
+    """The run waits for a signal, such as an approval, and this process does not wait with it."""
+
+    default_help = "Send the signal, then resume the run."
+
+
+class RunSleeps(TemporaryFailure):
+    """The run sleeps, and this process does not wait with it."""
+
+    default_help = "Resume the run later."
 
 
 class RunIncomplete(PackError):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import resource
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from core.errors import PackError
 from core.json_values import digest
 from playbooks.drivers.journal_key import JournalKey
 from playbooks.drivers.run_store import RunStore
@@ -54,3 +56,16 @@ def execute(path: Path, statement: str, *values: object) -> list[Any]:
     """Run a statement as a program that knows nothing of run stores."""
     with closing(sqlite3.connect(path, isolation_level=None)) as database:
         return database.execute(statement, values).fetchall()
+
+
+def without_room(act: Callable[[], object]) -> PackError | None:
+    """Return the error that `act` raises while no file can grow."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        act()
+    except PackError as error:
+        return error
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    return None

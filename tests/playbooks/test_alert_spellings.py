@@ -16,11 +16,11 @@ from actions.contract import catalog
 from connectors.email_security import EmailSecurity
 from core.instants import whole_second
 from playbooks import library
-from playbooks.drivers import local
 from playbooks.language.inputs import accept
 from playbooks.language.mail_filters import has_criteria
 from sandbox.server import RunningSandbox
 from tests.conftest import EXAMPLE_ALERT
+from tests.playbooks import driving
 from tests.playbooks.conftest import KEY
 
 SECOND = 1795188755  # 2026-11-20T15:32:35Z
@@ -65,7 +65,7 @@ def run_until_created(playbook_id: str, inputs: dict[str, Any], api: EmailSecuri
 
     playbook = library.find(playbook_id)
     with pytest.raises(JobExists):
-        outcome = local.run(
+        outcome = driving.run(
             playbook,
             accept(playbook, inputs),
             run_action=act,

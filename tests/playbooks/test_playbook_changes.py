@@ -17,13 +17,14 @@ from core.errors import (
     PermissionDenied,
     RateLimited,
 )
-from playbooks.drivers.local import Outcome, resume, run
+from playbooks.drivers.outcome import Outcome
 from playbooks.engine.changes import Change, with_changes
 from playbooks.engine.state import ActionTraits
 from playbooks.language.errors import JournalUnwritable
 from playbooks.language.format import Playbook
 from playbooks.language.loading import load
 from tests.playbooks.conftest import KEY
+from tests.playbooks.driving import resume, run
 
 TRAITS = {
     "search-messages": ActionTraits(effect="read"),

@@ -1,38 +1,44 @@
-"""The local driver runs a playbook to every kind of end, and its journal survives a kill at any point."""
+"""The local driver runs a playbook to every kind of end, and a run survives a kill at any point."""
 
 from __future__ import annotations
 
 import errno
 import json
 import os
-import shutil
 import signal
 import stat
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from core.clock import Clock
-from core.errors import NotFound, OutcomeUnknown, ParameterError, RateLimited
-from playbooks.drivers.journal import NEW_NAME, Entry, Journal
-from playbooks.drivers.local import Observer, Outcome, Upcoming, resume, run
+from core.errors import NotFound, OutcomeUnknown, PackError, ParameterError, RateLimited
+from playbooks.drivers import local
+from playbooks.drivers.drive import Hooks, Observer, Upcoming
+from playbooks.drivers.outcome import Outcome
+from playbooks.drivers.run_store import RunStore
+from playbooks.drivers.store.held_run import HeldRun
 from playbooks.engine.commands import RunAction, Sleep
+from playbooks.engine.history import Reached
 from playbooks.engine.state import ActionTraits
 from playbooks.language.errors import (
     DirectoryUnusable,
-    JournalRefused,
     JournalUnwritable,
+    RunExists,
     RunInProgress,
     RunMoved,
     StateRefused,
 )
-from playbooks.language.format import Playbook, Step
+from playbooks.language.format import Playbook
+from tests.clock import FakeClock
 from tests.playbooks.conftest import KEY
+from tests.playbooks.driving import resume, run, store_beside, store_of
+from tests.playbooks.run_stores import new_run, without_room
 
 Build = Callable[..., Any]
 
@@ -41,17 +47,14 @@ class Log(Observer):
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def step_started(self, step: Step, command: RunAction, record: Mapping[str, Any], *, again: bool) -> None:  # noqa: ARG002 -- the interface
-        self.lines.append(f"start {step.id} {record['attempts']}{' again' if again else ''}")
+    def step_started(self, at: Reached, command: RunAction, *, again: bool) -> None:  # noqa: ARG002 -- the interface
+        self.lines.append(f"start {at.path} {at.record.attempts}{' again' if again else ''}")
 
-    def step_ended(self, step: Step, record: Mapping[str, Any]) -> None:
-        self.lines.append(f"end {step.id} {record['status']}")
+    def step_ended(self, at: Reached) -> None:
+        self.lines.append(f"end {at.path} {at.record.status}")
 
-    def step_skipped(self, step: Step, record: Mapping[str, Any]) -> None:  # noqa: ARG002 -- the interface
-        self.lines.append(f"skip {step.id}")
-
-    def sleeping(self, step: Step, command: Sleep, record: Mapping[str, Any]) -> None:  # noqa: ARG002 -- the interface
-        self.lines.append(f"sleep {step.id} {command.seconds:g} {command.why}")
+    def sleeping(self, at: Reached, command: Sleep) -> None:
+        self.lines.append(f"sleep {at.path} {command.seconds:g} {command.why}")
 
     def finished(self, outcome: Outcome) -> None:
         self.lines.append(f"finished {outcome.status}")
@@ -96,7 +99,7 @@ def test_a_run_executes_every_step_in_order(run_purge: Build, remote: Build, clo
         "start wait 2",
         "start wait 3",
         "end wait succeeded",
-        "skip tidy",
+        "end tidy skipped",
         "start rows 1",
         "end rows succeeded",
         "end all-moved succeeded",
@@ -155,9 +158,15 @@ def test_a_failed_action_fails_the_run_with_its_error_and_exit_code(run_purge: B
 def test_a_handler_retries_after_the_retry_after_of_the_error(run_purge: Build, remote: Build, clock: Any) -> None:
     answers = [RateLimited("slow down", retry_after_seconds=77), RateLimited("slow down"), {"job_id": "job-1"}]
     actions = remote(create_move_job=answers)
-    outcome = run_purge(actions)
+    log = Log()
+    outcome = run_purge(actions, log)
     assert outcome.status == "completed"
-    assert clock.slept[:2] == [77, 30]
+    assert [line for line in log.lines if line.startswith("sleep create")] == [
+        "sleep create 77 retry",
+        "sleep create 30 retry",
+    ]
+    assert sum(clock.slept) == 77 + 30 + 5
+    assert max(clock.slept) <= 30, "the run looks for a cancellation meanwhile"
     assert len({json.dumps(params) for params in actions.of("create-move-job")}) == 1
 
 
@@ -188,17 +197,19 @@ def test_a_result_that_is_not_a_json_object_is_an_internal_error(run_purge: Buil
     assert (outcome.status, outcome.exit_code, outcome.error["type"]) == ("failed", 1, "InternalError")
 
 
-def test_the_journal_is_private_to_its_owner(run_purge: Build, remote: Build, tmp_path: Path) -> None:
+def test_the_directory_and_the_run_store_are_private_to_their_owner(
+    run_purge: Build, remote: Build, tmp_path: Path
+) -> None:
     run_purge(remote())
     assert stat.S_IMODE((tmp_path / "run").stat().st_mode) == 0o700
-    assert stat.S_IMODE((tmp_path / "run" / "journal.json").stat().st_mode) == 0o600
-    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["journal.json", "journal.lock"]
+    assert stat.S_IMODE(store_of(tmp_path / "run").stat().st_mode) == 0o600
+    assert list((tmp_path / "run").iterdir()) == []
 
 
-def test_a_second_run_in_the_same_directory_is_refused(run_purge: Build, remote: Build) -> None:
+def test_a_second_run_with_the_same_id_is_refused(run_purge: Build, remote: Build) -> None:
     run_purge(remote())
     actions = remote()
-    with pytest.raises(JournalRefused, match="already has a run"):
+    with pytest.raises(RunExists, match="'run-1' already exists: completed"):
         run_purge(actions)
     assert actions.calls == []
 
@@ -242,43 +253,58 @@ def test_a_run_killed_in_any_action_resumes_with_the_same_parameters(
     assert len(actions.calls) == 6
 
 
-@pytest.mark.parametrize("at", range(15))
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_run_killed_at_any_journal_write_can_be_resumed(
-    run_purge: Build, remote: Build, clock: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int, when: str
+def test_a_run_killed_at_any_write_of_the_run_store_can_be_resumed(
+    purge: Playbook, alert: dict[str, Any], remote: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
-    expected_outputs = run_elsewhere(run_purge, remote, tmp_path)
-    actions = remote()
-    write, written = Journal.write, 0
+    def purge_in(directory: Path, actions: Any) -> Outcome:
+        return run(purge, {"alert": alert}, run_action=actions, clock=FakeClock(), directory=directory)
 
-    def kill_at(self: Journal, entry: Entry) -> None:
-        nonlocal written
-        written += 1
-        if written == at + 1 and when == "before":
-            raise Killed
-        write(self, entry)
-        if written == at + 1:
-            raise Killed
+    with monkeypatch.context() as patch:
+        writes = kill_at_write(patch, 0, when)
+        undisturbed = purge_in(tmp_path / "undisturbed", remote())
+    assert len(writes) == 14
+    for number in range(1, len(writes) + 1):
+        directory, actions = tmp_path / f"run-{number}", remote()
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            kill_at_write(patch, number, when)
+            purge_in(directory, actions)
+        if number == 1 and when == "before":
+            outcome = purge_in(directory, actions)
+        else:
+            outcome = resume(directory, run_action=actions, clock=FakeClock())
+        assert outcome.outputs == {**undisturbed.outputs}, number
+        assert len({json.dumps(params) for params in actions.of("create-move-job")}) == 1
 
-    monkeypatch.setattr(Journal, "write", kill_at)
-    try:
-        outcome = run_purge(actions)
-    except Killed:
-        monkeypatch.setattr(Journal, "write", write)
-        nothing_written = at == 0 and when == "before"
-        outcome = (
-            run_purge(actions)
-            if nothing_written
-            else resume(tmp_path / "run", run_action=actions, clock=clock, key=KEY)
-        )
-    assert outcome.outputs == expected_outputs
-    assert len({json.dumps(params) for params in actions.of("create-move-job")}) == 1
+
+def kill_at_write(patch: pytest.MonkeyPatch, number: int, when: str) -> list[str]:
+    """Kill the run before or after one of its writes. Return the list that gets an entry for each write."""
+    writes: list[str] = []
+
+    def killing(write: Any) -> Any:
+        def write_or_die(*args: Any, **given: Any) -> Any:
+            writes.append(write.__name__)
+            if len(writes) == number and when == "before":
+                raise Killed
+            written = write(*args, **given)
+            if len(writes) == number:
+                if isinstance(written, HeldRun):
+                    written.release()  # as the end of the process does
+                raise Killed
+            return written
+
+        return write_or_die
+
+    patch.setattr(RunStore, "create", killing(RunStore.create))
+    patch.setattr(HeldRun, "write", killing(HeldRun.write))
+    return writes
 
 
 def run_elsewhere(run_purge: Build, remote: Build, tmp_path: Path) -> Any:
     """Return the outputs of an undisturbed run."""
     outcome = run_purge(remote())
-    (tmp_path / "run").rename(tmp_path / "undisturbed")
+    for name in ("run", "run-store"):
+        (tmp_path / name).rename(tmp_path / f"undisturbed-{name}")
     return outcome.outputs
 
 
@@ -306,7 +332,7 @@ from pathlib import Path
 from core.clock import SystemClock
 from playbooks.drivers.journal_key import JournalKey
 from playbooks.language.loading import load
-from playbooks.drivers.local import run
+from tests.playbooks.driving import run
 
 def run_action(action, params):
     if action == "stop-here":
@@ -358,7 +384,7 @@ def test_another_process_resumes_the_run_after_a_kill(other_process: Any, tmp_pa
         calls.append((action, params))
         return params
 
-    with pytest.raises(RunInProgress, match="another process uses the run"):
+    with pytest.raises(RunInProgress, match=f"^process {other_process.pid} on .* has the run 'r'$"):
         resume(tmp_path / "run", run_action=run_action, clock=clock, key=KEY)
     other_process.send_signal(signal.SIGKILL)
     other_process.wait()
@@ -367,48 +393,23 @@ def test_another_process_resumes_the_run_after_a_kill(other_process: Any, tmp_pa
     assert calls == [("stop-here", {"n": 8})]
 
 
-def test_a_missing_run_is_reported(tmp_path: Path, clock: Any, remote: Build) -> None:
-    with pytest.raises(JournalRefused, match="there is no run to resume"):
-        resume(tmp_path, run_action=remote(), clock=clock, key=KEY)
-    assert list(tmp_path.iterdir()) == []
+def test_a_run_whose_playbook_has_an_unknown_version_is_refused(remote: Build, clock: Any, tmp_path: Path) -> None:
+    with store_beside(tmp_path / "run", clock) as store:
+        store.create(new_run("run-1", playbook={"playbook": 2}, directory=str(tmp_path / "run"))).release()
+    with pytest.raises(StateRefused, match="this version can't read the run's playbook"):
+        resume(tmp_path / "run", run_action=remote(), clock=clock)
 
 
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (lambda text: text.replace("JunkEmail", "Trash"), "damaged or was edited"),
-        (lambda text: text[:-40], "it is not a JSON document"),
-        (lambda _: "", "it is not a JSON document"),
-        (lambda _: "[" * 100_000, "it is not a JSON document"),
-        (lambda _: "[1]", "another version"),
-        (lambda text: text.replace('"journal": 2', '"journal": 3'), "another version"),
-        (lambda text: text.replace('"journal": 2', '"journal": true'), "another version"),
-        (lambda text: text.replace('"journal": 2', '"journal": 1'), "an older version of this program"),
-        (lambda _: '{"journal": 2}', "damaged or was edited"),
-        (lambda _: '{"journal": 2, "x": NaN}', "damaged or was edited"),
-    ],
-)
-def test_a_damaged_or_edited_journal_is_refused(
-    run_purge: Build, remote: Build, clock: Any, tmp_path: Path, damage: Callable[[str], str], message: str
+@pytest.mark.parametrize("state", ["", "[1]", "[" * 100_000, "{}", '{"run": 1}'])
+def test_a_state_that_this_version_cannot_read_is_refused(
+    purge: Playbook, remote: Build, clock: Any, tmp_path: Path, state: str
 ) -> None:
-    run_purge(remote())
-    path = tmp_path / "run" / "journal.json"
-    path.write_text(damage(path.read_text()))
-    actions = remote()
-    with pytest.raises(JournalRefused, match=message):
-        resume(tmp_path / "run", run_action=actions, clock=clock, key=KEY)
-    assert actions.calls == []
-
-
-def test_a_journal_with_an_unknown_playbook_version_is_refused(
-    run_purge: Build, remote: Build, clock: Any, tmp_path: Path
-) -> None:
-    run_purge(remote())
-    with Journal(tmp_path / "run", KEY, create=False) as journal:
-        entry = journal.read()
-        journal.write(Entry({**entry.playbook, "playbook": 2}, entry.state))
-    with pytest.raises(StateRefused, match="this version can't read the journal"):
-        resume(tmp_path / "run", run_action=remote(), clock=clock, key=KEY)
+    with store_beside(tmp_path / "run", clock) as store:
+        store.create(
+            new_run("run-1", playbook=purge.document(), directory=str(tmp_path / "run"), state=state)
+        ).release()
+    with pytest.raises(StateRefused):
+        resume(tmp_path / "run", run_action=remote(), clock=clock)
 
 
 def test_an_unusable_directory_is_a_permanent_parameter_error(
@@ -419,45 +420,44 @@ def test_an_unusable_directory_is_a_permanent_parameter_error(
     with pytest.raises(DirectoryUnusable, match="can't be used: File exists") as caught:
         run_purge(actions)
     assert (caught.value.exit_code, caught.value.retryable, caught.value.applied, actions.calls) == (2, False, "no", [])
-    (tmp_path / "run").unlink()
-
-    def refused(*_: Any, **__: Any) -> int:
-        raise OSError(errno.EACCES, "Permission denied")
-
-    monkeypatch.setattr(os, "open", refused)
-    with pytest.raises(DirectoryUnusable, match="Permission denied"):
-        run_purge(actions)
 
 
-def test_a_directory_that_is_not_a_path_is_refused(purge: Playbook, alert: dict[str, Any], clock: Any) -> None:
-    with pytest.raises(DirectoryUnusable, match="is not a path"):
-        run(purge, {"alert": alert}, run_action=dict, clock=clock, key=KEY, run_id="r", directory=Path("a\0b"))  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("kind", ["moved", "copied"])
-def test_a_moved_or_copied_run_is_refused_with_both_paths(
-    run_purge: Build, remote: Build, clock: Any, tmp_path: Path, kind: str
+@pytest.mark.parametrize(("reason", "exit_code"), [(errno.EACCES, 2), (errno.EROFS, 2), (errno.ENOSPC, 6)])
+def test_a_directory_that_cannot_be_made_is_an_error_before_any_action(
+    run_purge: Build, remote: Build, monkeypatch: pytest.MonkeyPatch, reason: int, exit_code: int
 ) -> None:
-    run_purge(remote(create_move_job=[NotFound("gone")]))
-    if kind == "moved":
-        (tmp_path / "run").rename(tmp_path / "else")
-    else:
-        shutil.copytree(tmp_path / "run", tmp_path / "else")
+    def refuse(path: Path) -> None:
+        raise OSError(reason, os.strerror(reason), str(path))
+
+    monkeypatch.setattr("playbooks.drivers.run_directory.make_run_directory", refuse)
     actions = remote()
-    with pytest.raises(RunMoved) as caught:
-        resume(tmp_path / "else", run_action=actions, clock=clock, key=KEY)
-    assert (caught.value.exit_code, actions.calls) == (2, [])
-    assert f"began in '{tmp_path}/run'" in caught.value.message
-    assert f"is now in '{tmp_path}/else'" in caught.value.message
+    with pytest.raises(PackError, match=f"can't be used: {os.strerror(reason)}") as caught:
+        run_purge(actions)
+    assert (caught.value.exit_code, caught.value.retryable, actions.calls) == (exit_code, exit_code == 6, [])
+    assert caught.value.help.startswith("Nothing was run.")
 
 
-def test_the_run_directory_can_be_named_by_another_path(
+def test_a_directory_that_is_not_a_path_is_refused(
+    purge: Playbook, alert: dict[str, Any], clock: Any, remote: Build, tmp_path: Path
+) -> None:
+    with store_beside(tmp_path / "run", clock) as store, pytest.raises(DirectoryUnusable, match="is not a path"):
+        local.run(
+            purge, {"alert": alert}, store=store, run_id="r", directory=Path("a\0b"), hooks=Hooks(remote(), clock)
+        )
+
+
+def test_a_run_whose_directory_was_moved_is_refused_until_it_is_moved_back(
     run_purge: Build, remote: Build, clock: Any, tmp_path: Path
 ) -> None:
-    run_purge(remote())
-    (tmp_path / "above").symlink_to(tmp_path)
-    for path in (tmp_path / "above" / "run", tmp_path / "run" / ".." / "run"):
-        assert resume(path, run_action=remote(), clock=clock, key=KEY).status == "completed"
+    run_purge(remote(create_move_job=[NotFound("gone")]))
+    (tmp_path / "run").rename(tmp_path / "else")
+    actions = remote()
+    with pytest.raises(RunMoved, match=f"the run's directory '{tmp_path}/run' is missing") as caught:
+        resume(tmp_path / "run", run_action=actions, clock=clock)
+    assert (caught.value.exit_code, actions.calls) == (2, [])
+    assert "Move the directory back" in caught.value.help
+    (tmp_path / "else").rename(tmp_path / "run")
+    assert resume(tmp_path / "run", run_action=actions, clock=clock).status == "completed"
 
 
 def test_a_resumed_run_retries_the_failed_step(run_purge: Build, remote: Build, clock: Any, tmp_path: Path) -> None:
@@ -514,8 +514,8 @@ def test_an_error_raised_before_an_action_leaves_the_run_before_that_action(
             before_action=stop_before_create,
             **given,
         )
-    with Journal(tmp_path / "run", KEY, create=False) as journal:
-        assert journal.read().in_flight is None
+    with store_beside(tmp_path / "run", clock) as store:
+        assert store.read("r").in_flight == []
     assert "start create 1" not in log.lines
     with pytest.raises(NotFound):
         resume(tmp_path / "run", before_action=stop_before_create, **given)
@@ -551,7 +551,7 @@ def test_a_resumed_run_reports_its_earlier_steps(run_purge: Build, remote: Build
 
     class ResumeRecorder(Observer):
         def resumed(self, reached: Any) -> None:
-            self.results = {step.id: record["result"] for step, record in reached}
+            self.results = {at.path: at.record.result for at in reached}
 
     recorder = ResumeRecorder()
     resume(tmp_path / "run", run_action=remote(), clock=clock, key=KEY, observer=recorder)
@@ -560,36 +560,39 @@ def test_a_resumed_run_reports_its_earlier_steps(run_purge: Build, remote: Build
 
 @pytest.mark.parametrize(("at", "exit_code", "applied"), [(1, 6, "no"), (3, 7, "unknown")])
 def test_a_full_disk_is_an_error_that_reports_whether_an_action_ran(
-    run_purge: Build,
-    remote: Build,
-    clock: Any,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    at: int,
-    exit_code: int,
-    applied: str,
-) -> None:
-    fsync, synced = os.fsync, 0
-
-    def disk_full(descriptor: int) -> None:
-        nonlocal synced
-        synced += 1
-        # Two calls per write: the file and its directory.
-        if synced == 2 * at - 1:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        fsync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", disk_full)
+    run_purge: Build, remote: Build, clock: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int,
+    exit_code: int, applied: str,
+) -> None:  # fmt: skip
     actions = remote()
-    with pytest.raises(JournalUnwritable, match="No space left on device") as caught:
+    with monkeypatch.context() as patch, pytest.raises(PackError, match=r"disk I/O error|disk is full") as caught:
+        fill_disk_at(patch, lambda number, _: number == at)
         run_purge(actions)
     assert (caught.value.exit_code, caught.value.applied) == (exit_code, applied)
-    monkeypatch.setattr(os, "fsync", fsync)
-    assert not (tmp_path / "run" / NEW_NAME).exists()
     if at > 1:
-        assert resume(tmp_path / "run", run_action=actions, clock=clock, key=KEY).status == "completed"
+        assert resume(tmp_path / "run", run_action=actions, clock=clock).status == "completed"
     else:
         assert run_purge(actions).status == "completed"
+
+
+def fill_disk_at(patch: pytest.MonkeyPatch, is_full: Callable[[int, Any], bool]) -> None:
+    """Let writes of the run store fail. is_full: takes the number of the write, and the actions that have begun."""
+    writes = 0
+
+    def filling(write: Any) -> Any:
+        def write_or_fail(*args: Any, **given: Any) -> Any:
+            nonlocal writes
+            writes += 1
+            begun = args[3] if len(args) > 3 else ()
+            if not is_full(writes, [each["step_id"] for each in begun]):
+                return write(*args, **given)
+            error = without_room(lambda: write(*args, **given))
+            assert error is not None
+            raise error
+
+        return write_or_fail
+
+    patch.setattr(RunStore, "create", filling(RunStore.create))
+    patch.setattr(HeldRun, "write", filling(HeldRun.write))
 
 
 TRAITS = {
@@ -612,8 +615,7 @@ TRAITS = {
         ("wait has ended", True),
     ],
 )
-@pytest.mark.parametrize("reason", [errno.ENOSPC, errno.EFBIG])
-def test_an_unwritable_journal_reports_the_changes_and_the_job(
+def test_a_full_disk_reports_the_changes_and_the_job(
     purge: Playbook,
     alert: dict[str, Any],
     remote: Build,
@@ -622,39 +624,29 @@ def test_an_unwritable_journal_reports_the_changes_and_the_job(
     monkeypatch: pytest.MonkeyPatch,
     at: str,
     changed: bool,
-    reason: int,
 ) -> None:
     step, _, when = at.partition(" ")
-    write = Journal.write
+    begun_before: list[str] = []
 
-    def disk_full(journal: Journal, entry: Entry) -> None:
-        record = entry.state["steps"].get(step)
-        begins = entry.in_flight is not None and entry.in_flight["step_id"] == step
-        if begins if when == "begins" else (record is not None and entry.in_flight is None and record["repeats"]):
-            with monkeypatch.context() as patch:
-                patch.setattr(os, "fsync", _raising(OSError(reason, os.strerror(reason))))
-                write(journal, entry)
-        write(journal, entry)
-
-    def run_purge() -> Outcome:
-        return run(
-            purge, {"alert": alert}, run_action=actions, clock=clock, key=KEY, run_id="run-1",
-            directory=tmp_path / "run", traits=TRAITS,
-        )  # fmt: skip
+    def is_full(_: int, begun: list[str]) -> bool:
+        ends = step in begun_before and not begun
+        begun_before[:] = begun
+        return step in begun if when == "begins" else ends
 
     actions = remote()
-    monkeypatch.setattr(Journal, "write", disk_full)
-    with pytest.raises(JournalUnwritable) as caught:
-        run_purge()
+    with monkeypatch.context() as patch, pytest.raises(JournalUnwritable) as caught:
+        fill_disk_at(patch, is_full)
+        run(
+            purge, {"alert": alert}, run_action=actions, clock=clock, directory=tmp_path / "run", traits=TRAITS
+        )  # fmt: skip
     error = caught.value
     assert (error.exit_code, error.applied, error.job_id) == ((7, "yes", "job-1") if changed else (6, "no", None))
     assert error.help.startswith("Step 'create' (create-move-job) is done, job job-1." if changed else "Nothing was ch")
     assert "resume the run" in error.help
-    monkeypatch.setattr(Journal, "write", write)
-    assert resume(tmp_path / "run", run_action=actions, clock=clock, key=KEY).status == "completed"
+    assert resume(tmp_path / "run", run_action=actions, clock=clock).status == "completed"
 
 
-def test_an_unwritable_journal_after_a_killed_step_reports_an_unknown_change(
+def test_a_full_disk_after_a_killed_step_reports_an_unknown_change(
     purge: Playbook, alert: dict[str, Any], remote: Build, clock: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: dict[str, Any] = {"clock": clock, "key": KEY}
@@ -664,7 +656,7 @@ def test_an_unwritable_journal_after_a_killed_step_reports_an_unknown_change(
             directory=tmp_path / "run", traits=TRAITS, **given,
         )  # fmt: skip
     with monkeypatch.context() as patch, pytest.raises(JournalUnwritable) as caught:
-        patch.setattr(os, "fsync", _raising(OSError(errno.ENOSPC, "No space left on device")))
+        fill_disk_at(patch, lambda *_: True)
         resume(tmp_path / "run", run_action=remote(), **given)
     assert (caught.value.exit_code, caught.value.applied) == (7, "unknown")
     assert "Step 'create' (create-move-job) may have changed something." in caught.value.help
@@ -686,10 +678,3 @@ def test_a_killed_create_whose_job_is_reused_counts_as_a_possible_change(
     assert outcome.error is not None
     assert (outcome.error["applied"], outcome.error["job_id"]) == ("unknown", "job-1")
     assert "Step 'create' (create-move-job) may have changed something, job job-1" in outcome.error["help"]
-
-
-def _raising(error: Exception) -> Callable[[int], None]:
-    def raise_error(_: int) -> None:
-        raise error
-
-    return raise_error

@@ -14,12 +14,13 @@ from actions.contract import catalog
 from connectors.email_security import EmailSecurity
 from platforms.playbook_session import traits
 from playbooks import library
-from playbooks.drivers import local
+from playbooks.drivers.outcome import Outcome
 from playbooks.language.inputs import accept
 from sandbox.message import QUARANTINED, Sender
 from sandbox.server import RunningSandbox
 from tests.actions.named_messages import SMOOTH, delivered
 from tests.conftest import EXAMPLE_ALERT
+from tests.playbooks import driving
 from tests.playbooks.conftest import KEY
 
 ATTACKER = Sender("billing@invoice-portal.example")
@@ -42,20 +43,20 @@ def sandbox(start_sandbox: Callable[..., RunningSandbox]) -> RunningSandbox:
 
 def run(
     playbook_id: str, inputs: dict[str, Any], api: EmailSecurity, directory: Path, killed_at: str | None = None
-) -> local.Outcome:
+) -> Outcome:
     def act(action: str, params: dict[str, Any]) -> dict[str, Any]:
         if action == killed_at:
             raise WorkerKilled
         return catalog.find(action).run(params, api)
 
     playbook = library.find(playbook_id)
-    return local.run(
+    return driving.run(
         playbook, accept(playbook, inputs), run_action=act, clock=api.clock, key=KEY, run_id="r", directory=directory,
         traits=traits(),
     )  # fmt: skip
 
 
-def purge(api: EmailSecurity, directory: Path, killed_at: str | None = None, **inputs: Any) -> local.Outcome:
+def purge(api: EmailSecurity, directory: Path, killed_at: str | None = None, **inputs: Any) -> Outcome:
     alert = json.loads(EXAMPLE_ALERT.read_text())
     inputs = {"alert": alert, "search_by": "sender", **inputs}
     return run("phish-campaign-purge", inputs, api, directory, killed_at)

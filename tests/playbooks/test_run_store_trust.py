@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import resource
 import sqlite3
 import subprocess
 import sys
@@ -14,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import PackError
 from playbooks.drivers.journal_key import JournalKey
 from playbooks.drivers.run_store import RunStore
 from playbooks.drivers.store.file_system import network_file_system_of
@@ -24,7 +22,7 @@ from playbooks.language.errors import (
     RunStoreUnavailable,
     RunStoreUnusable,
 )
-from tests.playbooks.run_stores import KEY, RUNNING, execute, new_run, open_store
+from tests.playbooks.run_stores import KEY, RUNNING, execute, new_run, open_store, without_room
 
 
 @pytest.fixture
@@ -268,19 +266,6 @@ class TestNetworkFileSystems:
             open_store(path, network_file_system_of=lambda _: "nfs4")
         assert caught.value.help == "Nothing was run. Set CFES_STATE to a file on a local disk."
         assert list(path.parent.iterdir()) == []
-
-
-def without_room(act: Callable[[], object]) -> PackError | None:
-    """Return the error that `act` raises while no file can grow."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
-    try:
-        act()
-    except PackError as error:
-        return error
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    return None
 
 
 class TestFailures:

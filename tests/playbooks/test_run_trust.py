@@ -1,24 +1,24 @@
-"""A run needs a directory that only this user can write to, and a journal with a valid seal."""
+"""A run needs a directory that only this user can write to, and a record with a valid seal."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from core.json_values import canonical, digest
-from playbooks.drivers.journal import Entry, Journal
+from playbooks.drivers import local
+from playbooks.drivers.drive import Hooks
 from playbooks.drivers.journal_key import JournalKey
-from playbooks.drivers.local import Outcome, resume, run
-from playbooks.language.errors import DirectoryUnusable, JournalRefused, RunMoved
+from playbooks.drivers.outcome import Outcome
+from playbooks.language.errors import DirectoryUnusable, JournalRefused
 from playbooks.language.format import Playbook
 from tests.playbooks.conftest import KEY
+from tests.playbooks.driving import resume, run, store_beside, store_of
+from tests.playbooks.run_stores import execute
 
 Build = Callable[..., Any]
 OTHER = JournalKey(b"o" * 32, "of another machine")
@@ -79,131 +79,43 @@ def refuse_resume(remote: Build, clock: Any) -> Build:
     return run_it
 
 
-def document(directory: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((directory / "journal.json").read_text())
-    return found
-
-
-def paths_of(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Return the path of every value in a document, outermost first."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [path, *(found for key, item in items for found in paths_of(item, (*path, key)))]
-
-
-def change_at(value: Any, path: tuple[Any, ...]) -> Any:
-    """Return the document with another value at one path."""
-    if not path:
-        match value:
-            case bool():
-                return not value
-            case int() | float():
-                return value + 1
-            case str():
-                return value + "x"
-            case None:
-                return "x"
-            case list():
-                return [*value, "x"]
-            case _:
-                return {**value, "x": "x"}
-    copied = dict(value) if isinstance(value, dict) else list(value)
-    copied[path[0]] = change_at(value[path[0]], path[1:])
-    return copied
-
-
 class TestSeal:
     def test_an_unchanged_run_is_resumed(self, killed_run: Path, resume_run: Build) -> None:
         assert resume_run(killed_run)[0] == "create-move-job"
 
-    def test_an_edit_of_any_value_is_refused(self, killed_run: Path, refuse_resume: Build) -> None:
-        journal = document(killed_run)
-        places = paths_of(journal)[1:]
-        assert len(places) > 100
-        assert {place[0] for place in places} == {"journal", "playbook", "state", "in_flight", "key", "seal"}
-        for place in places:
-            (killed_run / "journal.json").write_text(json.dumps(change_at(journal, place)))
-            refuse_resume(killed_run)
-
-    def test_a_removed_or_added_key_is_refused(self, killed_run: Path, refuse_resume: Build) -> None:
-        journal = document(killed_run)
-        for name in journal:
-            (killed_run / "journal.json").write_text(json.dumps({key: v for key, v in journal.items() if key != name}))
-            refuse_resume(killed_run)
-        (killed_run / "journal.json").write_text(json.dumps({**journal, "extra": 1}))
-        refuse_resume(killed_run)
-
     @pytest.mark.parametrize(
-        ("name", "value"),
+        ("before", "after"),
         [
-            ("destination", "Trash"),
-            ("idempotency_key", "another"),
-            ("max_messages", 100_000),
-            ("allow_malicious", True),
+            ('"destination":"JunkEmail"', '"destination":"Trash"'),
+            ('"idempotency_key":"A/1:2"', '"idempotency_key":"another"'),
+            ('"destination":"JunkEmail"', '"destination":"JunkEmail","allow_malicious":true'),
+            ('"max_messages":100', '"max_messages":100000'),
         ],
     )
     def test_edited_parameters_of_the_next_action_are_refused(
-        self, killed_run: Path, refuse_resume: Build, name: str, value: Any
+        self, killed_run: Path, refuse_resume: Build, before: str, after: str
     ) -> None:
-        journal = document(killed_run)
-        journal["state"]["pending"]["params"][name] = value
-        (killed_run / "journal.json").write_text(json.dumps(journal))
+        path = store_of(killed_run)
+        ((state,),) = execute(path, "SELECT state FROM run")
+        assert before in state
+        execute(path, "UPDATE run SET state = ?", state.replace(before, after))
+        assert "was edited: its seal is invalid" in refuse_resume(killed_run).message
+        execute(path, "UPDATE run SET in_flight = '[]', state = ?", state)
         assert "was edited: its seal is invalid" in refuse_resume(killed_run).message
 
-    @pytest.mark.parametrize("seal", [None, "", "0" * 64, 5, [], {}, "é" * 64, "\ud800"])
-    def test_an_invalid_seal_is_refused(self, killed_run: Path, refuse_resume: Build, seal: Any) -> None:
-        (killed_run / "journal.json").write_text(json.dumps({**document(killed_run), "seal": seal}))
-        assert "its seal is invalid" in refuse_resume(killed_run).message
-
-    def test_an_edited_journal_with_a_digest_or_another_seal_is_refused(
-        self, killed_run: Path, refuse_resume: Build
-    ) -> None:
-        journal = document(killed_run)
-        journal["state"]["pending"]["params"]["destination"] = "Trash"
-        unsealed = {key: value for key, value in journal.items() if key != "seal"}
-        for forged in (
-            {**unsealed, "seal": digest(unsealed)},
-            {**unsealed, "sha256": digest(unsealed)},
-            {**unsealed, "journal": 1, "sha256": digest({**unsealed, "journal": 1})},
-            {**unsealed, "key": OTHER.id, "seal": OTHER.seal({**unsealed, "key": OTHER.id})},
-            {**unsealed, "seal": OTHER.seal(unsealed)},
-        ):
-            (killed_run / "journal.json").write_text(json.dumps(forged))
-            refuse_resume(killed_run)
-
-    def test_an_older_journal_without_a_seal_names_the_next_step(self, killed_run: Path, refuse_resume: Build) -> None:
-        old = {"journal": 1, **{name: document(killed_run)[name] for name in ("playbook", "state", "in_flight")}}
-        (killed_run / "journal.json").write_bytes(canonical({**old, "sha256": digest(old)}))
-        error = refuse_resume(killed_run)
-        assert "an older version of this program, without a seal" in error.message
-        assert "Begin a new run." in error.help
-
-    def test_a_journal_sealed_with_another_key_is_refused_with_the_settings_to_check(
+    def test_a_run_sealed_with_another_key_is_refused_with_the_settings_to_check(
         self, killed_run: Path, refuse_resume: Build
     ) -> None:
         error = refuse_resume(killed_run, OTHER)
         assert "sealed with another key than the one of this process (of another machine)" in error.message
         assert "CFES_PLAN_KEY or CFES_STATE_DIR" in error.help
 
-    def test_a_journal_of_another_run_is_refused(
-        self, run_purge: Build, remote: Build, killed_run: Path, clock: Any, tmp_path: Path
-    ) -> None:
-        run_purge(remote(), tmp_path / "other")
-        shutil.copy(killed_run / "journal.json", tmp_path / "other" / "journal.json")
-        actions = remote()
-        with pytest.raises(RunMoved):
-            resume(tmp_path / "other", run_action=actions, clock=clock, key=KEY)
-        assert actions.calls == []
-
-    def test_an_entry_is_read_only_with_its_key(self, tmp_path: Path) -> None:
-        with Journal(tmp_path / "run", KEY, create=True) as journal:
-            journal.write(Entry({"a": 1}, {"b": 2}))
-            assert journal.read() == Entry({"a": 1}, {"b": 2})
-        with Journal(tmp_path / "run", OTHER, create=False) as journal, pytest.raises(JournalRefused):
-            journal.read()
-
-    def test_the_key_is_not_in_its_repr_or_the_journal(self, killed_run: Path) -> None:
+    def test_the_key_is_not_in_its_repr_or_the_run_store(self, killed_run: Path) -> None:
         assert "k" * 16 not in repr(KEY)
-        assert KEY.secret.hex() not in (killed_run / "journal.json").read_text()
+        for file in store_of(killed_run).parent.rglob("runs.db*"):
+            if file.is_file():
+                assert KEY.secret.hex().encode() not in file.read_bytes()
+                assert KEY.secret not in file.read_bytes()
         with pytest.raises(ValueError, match="at least 16 bytes"):
             JournalKey(b"short", "a test")
 
@@ -245,7 +157,7 @@ PLANTED = [
     (make_writable_directory, r"is writable by its group and everyone \(mode 0777\)"),
     (make_directory_with_link, "is a symbolic link"),
 ]
-NAMES = ["journal.json", "journal.lock", "journal.json.new", "calls.ndjson", "rows.ndjson"]
+NAMES = ["calls.ndjson", "rows.ndjson"]
 
 
 class TestDirectory:
@@ -274,14 +186,9 @@ class TestDirectory:
         assert actions.calls == []
         assert "choose a directory that does not exist yet" in caught.value.help
 
-    def test_a_hard_link_left_by_a_killed_export_is_accepted(
-        self, killed_run: Path, refuse_resume: Build, resume_run: Build
-    ) -> None:
+    def test_a_hard_link_left_by_a_killed_export_is_accepted(self, killed_run: Path, resume_run: Build) -> None:
         (killed_run / "rows.ndjson.ab12.t").touch(mode=0o600)
         os.link(killed_run / "rows.ndjson.ab12.t", killed_run / "rows.ndjson")
-        os.link(killed_run / "journal.json", killed_run / "copy.json")
-        assert "journal.json has 2 hard links" in refuse_resume(killed_run).message.replace("'", "")
-        (killed_run / "copy.json").unlink()
         assert resume_run(killed_run)
 
     @pytest.mark.parametrize("mode", [0o720, 0o702, 0o775, 0o777, 0o1777])
@@ -326,10 +233,11 @@ class TestDirectory:
     def test_a_link_to_a_directory_is_refused_and_names_the_directory(
         self, killed_run: Path, refuse_resume: Build, run_purge: Build, remote: Build, tmp_path: Path
     ) -> None:
-        (tmp_path / "link").symlink_to(killed_run)
-        error = refuse_resume(tmp_path / "link")
+        killed_run.rename(tmp_path / "moved")
+        killed_run.symlink_to(tmp_path / "moved")
+        error = refuse_resume(killed_run)
         assert "is a symbolic link" in error.message
-        assert f"Name the directory itself: {killed_run}" in error.help
+        assert f"Name the directory itself: {tmp_path / 'moved'}" in error.help
         (tmp_path / "empty").mkdir(mode=0o700)
         for target in ("empty", "nowhere"):
             (tmp_path / f"to-{target}").symlink_to(tmp_path / target)
@@ -337,20 +245,17 @@ class TestDirectory:
                 run_purge(remote(), tmp_path / f"to-{target}")
         assert list((tmp_path / "empty").iterdir()) == []
 
-    def test_files_of_the_run_itself_are_accepted(self, run_purge: Build, remote: Build, tmp_path: Path) -> None:
+    def test_files_of_the_run_itself_are_accepted(
+        self, run_purge: Build, remote: Build, purge: Playbook, alert: dict[str, Any], clock: Any, tmp_path: Path
+    ) -> None:
         before = os.umask(0)
         try:
             (tmp_path / "run").mkdir(mode=0o755)
             assert run_purge(remote(), tmp_path / "run").status == "completed"
-            assert run_purge(remote(), tmp_path / "new" / "deep").status == "completed"
+            with store_beside(tmp_path / "run", clock) as store:
+                hooks = Hooks(remote(), clock)
+                given: dict[str, Any] = {"run_id": "run-2", "directory": tmp_path / "new" / "deep", "hooks": hooks}
+                assert local.run(purge, {"alert": alert}, store=store, **given).status == "completed"
         finally:
             os.umask(before)
         assert [p.stat().st_mode & 0o777 for p in (tmp_path / "new" / "deep", tmp_path / "new")] == [0o700, 0o755]
-
-    def test_the_journal_stays_in_its_directory_after_a_rename(self, tmp_path: Path) -> None:
-        with Journal(tmp_path / "run", KEY, create=True) as journal:
-            (tmp_path / "run").rename(tmp_path / "moved")
-            (tmp_path / "run").mkdir()
-            journal.write(Entry({"a": 1}, {}))
-        assert list((tmp_path / "run").iterdir()) == []
-        assert (tmp_path / "moved" / "journal.json").is_file()

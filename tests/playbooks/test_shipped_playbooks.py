@@ -17,7 +17,6 @@ from connectors.http.client import httpx
 from core.errors import OutcomeUnknown, PackError
 from platforms.playbook_session import traits
 from playbooks import library
-from playbooks.drivers import local
 from playbooks.language.check import check
 from playbooks.language.finding import Finding
 from playbooks.language.format import ActionStep, Playbook
@@ -28,6 +27,7 @@ from remediation.guardrails.approvals.token import Signing
 from sandbox.server import RunningSandbox
 from sandbox.settings import Pace
 from tests.conftest import CAMPAIGN, EXAMPLE_ALERT
+from tests.playbooks import driving
 from tests.playbooks.conftest import KEY
 from tests.remediation.guardrails.test_approval import BOB, private_pem, public_pem
 
@@ -92,7 +92,7 @@ def test_the_documented_steps_with_a_plan_have_no_finding() -> None:
 
 def run(playbook_id: str, inputs: dict[str, Any], api: EmailSecurity, directory: Path, act: Act | None = None) -> Any:
     playbook = BY_ID[playbook_id]
-    return local.run(
+    return driving.run(
         playbook,
         accept(playbook, inputs),
         run_action=act or (lambda action, params: catalog.find(action).run(params, api)),
@@ -147,7 +147,9 @@ def test_an_alert_runs_from_search_to_report(
 def test_a_hostile_subject_is_never_a_template(alert: dict[str, Any], api: EmailSecurity, tmp_path: Path) -> None:
     assert "{{ 7*7 }}" in alert["Subject"]
     purge(alert, api, tmp_path / "run")
-    for name in ("report.html", "report.md", "messages.csv", "journal.json"):
+    with driving.store_beside(tmp_path / "run", api.clock, KEY) as store:
+        assert "7*7" in store.read("run-1").state
+    for name in ("report.html", "report.md", "messages.csv"):
         text = (tmp_path / "run" / name).read_text()
         assert "invoice 49 for" not in text
         assert "7*7" in text or "7\\*7" in text
@@ -273,10 +275,10 @@ def test_a_run_killed_at_any_action_is_resumed_and_creates_one_job(
 
     inputs = accept(playbook, {"alert": alert})
     try:
-        local.run(playbook, inputs, run_action=act, clock=api.clock, key=KEY, run_id="run-1", directory=directory)
+        driving.run(playbook, inputs, run_action=act, clock=api.clock, key=KEY, run_id="run-1", directory=directory)
     except Killed:
         calls = -1000
-        outcome = local.resume(directory, run_action=act, clock=api.clock, key=KEY)
+        outcome = driving.resume(directory, run_action=act, clock=api.clock, key=KEY)
         assert (outcome.status, outcome.outputs["complete"]) == ("completed", True)
     assert len(sandbox.state.truth()["jobs"]) == 1
 
@@ -286,7 +288,7 @@ def test_a_missing_write_permission_fails_the_run(
 ) -> None:
     outcome = purge(alert, connect(sandbox, api_token=sandbox.read_token), tmp_path / "run")
     assert (outcome.status, outcome.exit_code, outcome.error["type"]) == ("failed", 4, "PermissionDenied")
-    assert sandbox.token not in (tmp_path / "run" / "journal.json").read_text()
+    assert sandbox.token.encode() not in driving.store_of(tmp_path / "run").read_bytes()
 
 
 def test_an_unknown_outcome_stops_the_run_and_a_later_run_finds_the_job(
@@ -722,7 +724,7 @@ def test_the_final_counts_of_a_cancelled_job_add_up(
         return catalog.find(action).run(params, api)
 
     playbook = library.find("phish-campaign-purge")
-    outcome = local.run(
+    outcome = driving.run(
         playbook,
         accept(playbook, {"alert": alert}),
         run_action=act,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -30,20 +31,25 @@ from core.state_database import FILE
 from platforms.journal_key import journal_key
 from playbooks import library
 from playbooks.drivers import local
+from playbooks.drivers.drive import Hooks
 from playbooks.drivers.journal_key import JournalKey
-from playbooks.language.errors import JournalRefused, RunMoved
+from playbooks.drivers.outcome import Outcome
+from playbooks.drivers.run_store import RunStore
+from playbooks.drivers.store.records import sealed_run
+from playbooks.language.errors import JournalRefused
 from playbooks.language.inputs import accept
 from remediation.guardrails.approvals.approval import approve
 from remediation.guardrails.approvals.token import Signing
 from sandbox.server import RunningSandbox
 from tests.conftest import CAMPAIGN, PLAN_KEY
+from tests.playbooks import driving
 from tests.red_team.forging import FORGERIES, Document
 from tests.red_team.test_insider import APPROVED, Under, create, effects, jobs, single_message_searches, under
 from tests.remediation.guardrails.test_approval import BOB, private_pem
 
 __all__ = ["under"]
 
-Run = Callable[..., local.Outcome]
+Run = Callable[..., Outcome]
 Edit = Callable[[Document], object]
 OTHER_SENDER = "statements@partner-bank.example"
 
@@ -67,7 +73,7 @@ def key(state: Path) -> JournalKey:
 def run(alert: Document, key: JournalKey, tmp_path: Path) -> Run:
     """Run phish-campaign-purge for the example alert, by default in the directory `case`."""
 
-    def started(api: EmailSecurity, name: str = "case", dies_at: str | None = None, **inputs: Any) -> local.Outcome:
+    def started(api: EmailSecurity, name: str = "case", dies_at: str | None = None, **inputs: Any) -> Outcome:
         playbook = library.find("phish-campaign-purge")
 
         def act(action: str, params: Document) -> Document:
@@ -77,16 +83,18 @@ def run(alert: Document, key: JournalKey, tmp_path: Path) -> Run:
 
         given = accept(playbook, {"alert": alert, "search_by": "sender", **inputs})
         directory = tmp_path / name
-        return local.run(playbook, given, run_action=act, clock=api.clock, key=key, run_id=name, directory=directory)
+        return driving.run(playbook, given, run_action=act, clock=api.clock, key=key, run_id=name, directory=directory)
 
     return started
 
 
-def resume_run(api: EmailSecurity, directory: Path, key: JournalKey) -> local.Outcome:
-    def act(action: str, params: Document) -> Document:
-        return catalog.find(action).run(params, api)
+def acting(api: EmailSecurity) -> Callable[[str, Document], Document]:
+    """Return a function that runs an action by ID."""
+    return lambda action, params: catalog.find(action).run(params, api)
 
-    return local.resume(directory, run_action=act, clock=api.clock, key=key)
+
+def resume_run(api: EmailSecurity, directory: Path, key: JournalKey) -> Outcome:
+    return driving.resume(directory, run_action=acting(api), clock=api.clock, key=key)
 
 
 def run_until_killed(run: Run, api: EmailSecurity, at: str, **inputs: Any) -> None:
@@ -94,16 +102,32 @@ def run_until_killed(run: Run, api: EmailSecurity, at: str, **inputs: Any) -> No
         run(api, dies_at=at, **inputs)
 
 
-def edit_journal(directory: Path, edit: Edit, key: JournalKey | None = None) -> None:
-    """Change the journal. With a key, seal it again."""
-    path = directory / "journal.json"
-    document = json.loads(path.read_text())
-    edit(document)
-    if key is not None:
-        document.pop("seal")
-        document["key"] = key.id
-        document["seal"] = key.seal(document)
-    path.write_text(json.dumps(document))
+def edit_run(directory: Path, edit: Edit, key: JournalKey | None = None) -> None:
+    """Change the record of a run. With a key, seal it again."""
+    path = driving.store_of(directory)
+    with closing(sqlite3.connect(path)) as database, database:
+        database.row_factory = sqlite3.Row
+        row = dict(database.execute("SELECT * FROM run").fetchone())
+        edited = {**row, "state": json.loads(row["state"])}
+        edit(edited)
+        row = {**edited, "state": json.dumps(edited["state"])}
+        row |= sealed_run(row, key) if key is not None else {}
+        database.execute(f"UPDATE run SET {', '.join(f'{name} = :{name}' for name in row)}", row)  # noqa: S608 -- names of the schema
+
+
+def copy_store(directory: Path, to: Path) -> None:
+    """Copy the run store of a run with everything that SQLite has not yet moved into its file."""
+    with closing(sqlite3.connect(driving.store_of(directory))) as database, closing(sqlite3.connect(to)) as copied:
+        database.backup(copied)
+    to.chmod(0o600)
+
+
+def restore_store(copy: Path, directory: Path) -> None:
+    """Replace the run store of a run by a copy."""
+    path = driving.store_of(directory)
+    for beside in ("", "-wal", "-shm"):
+        path.with_name(path.name + beside).unlink(missing_ok=True)
+    shutil.copy(copy, path)
 
 
 def replace_text(path: Path, before: str, after: str) -> None:
@@ -128,7 +152,9 @@ class TestReading:
         plan = run(api, "first").steps["preview"]["result"]
         token = sign_approval(api, plan)
         assert run(api, plan=plan, approvals=[token]).status == "completed"
-        of_run = b"".join(path.read_bytes() for path in (tmp_path / "case").rglob("*") if path.is_file())
+        case_and_store = (tmp_path / "case", driving.store_of(tmp_path / "case").parent)
+        files = (path for place in case_and_store for path in place.rglob("*"))
+        of_run = b"".join(path.read_bytes() for path in files if path.is_file())
         of_state = b"".join(path.read_bytes() for path in state.rglob("*") if path.name != "journal.key")
         assert plan["plan_hash"].encode() in of_run
         secrets = [sandbox.token, PLAN_KEY, key.secret.hex(), private_pem(BOB).decode().splitlines()[1]]
@@ -142,47 +168,56 @@ class TestReading:
             with pytest.raises(PackError):
                 create(api, **reuse, approvals=[token])
         assert len(jobs(sandbox)) == 1
-        for directory in (tmp_path / "case", state):
+        for directory in (*case_and_store, state):
             assert all(path.stat().st_mode & 0o077 == 0 for path in (directory, *directory.rglob("*")))
 
 
-JOURNAL_EDITS: dict[str, Edit] = {
-    "the folder": lambda journal: journal["state"]["inputs"].update(destination="RecoverableItemsPurges"),
-    "the search of the plan": lambda journal: journal["state"]["steps"]["preview"]["result"]["search_params"].update(
+RUN_EDITS: dict[str, Edit] = {
+    "the folder": lambda run: run["state"]["inputs"].update(destination="RecoverableItemsPurges"),
+    "the search of the plan": lambda run: run["state"]["steps"]["preview"]["result"]["search_params"].update(
         sender=OTHER_SENDER
     ),
-    "the playbook's steps": lambda journal: journal["playbook"]["steps"].clear(),
-    "the directory": lambda journal: journal["state"].update(directory="/"),
-    "the action in flight": lambda journal: journal.update(in_flight=None),
+    "the position": lambda run: run["state"].update(position=0),
+    "the directory": lambda run: run["state"].update(directory="/"),
+    "the action in flight": lambda run: run.update(in_flight="[]"),
 }
 
 
 class TestWritingARun:
-    def test_an_edited_journal_is_not_resumed_even_if_sealed_with_another_key(
+    def test_an_edited_run_is_not_resumed_even_if_sealed_with_another_key(
         self, sandbox: RunningSandbox, api: EmailSecurity, run: Run, key: JournalKey, tmp_path: Path
     ) -> None:
         run_until_killed(run, api, "create-move-job")
-        honest = (tmp_path / "case" / "journal.json").read_text()
-        for edit, seal in product(JOURNAL_EDITS.values(), (None, JournalKey(b"guessed by the writer", "the writer"))):
-            edit_journal(tmp_path / "case", edit, seal)
+        copy_store(tmp_path / "case", tmp_path / "honest.db")
+        for edit, seal in product(RUN_EDITS.values(), (None, JournalKey(b"guessed by the writer", "the writer"))):
+            edit_run(tmp_path / "case", edit, seal)
             with pytest.raises(JournalRefused):
                 resume_run(api, tmp_path / "case", key)
-            (tmp_path / "case" / "journal.json").write_text(honest)
+            restore_store(tmp_path / "honest.db", tmp_path / "case")
         assert effects(sandbox) == []
         assert resume_run(api, tmp_path / "case", key).status == "completed"
 
-    def test_a_copied_or_older_journal_creates_no_second_job(
+    def test_an_older_run_store_creates_no_second_job(
         self, sandbox: RunningSandbox, api: EmailSecurity, run: Run, key: JournalKey, tmp_path: Path
     ) -> None:
         run_until_killed(run, api, "create-move-job")
-        early = (tmp_path / "case" / "journal.json").read_text()
-        shutil.copytree(tmp_path / "case", tmp_path / "copied")
-        with pytest.raises(RunMoved):
-            resume_run(api, tmp_path / "copied", key)
+        copy_store(tmp_path / "case", tmp_path / "early.db")
         first = resume_run(api, tmp_path / "case", key)
-        # The older journal is not detected, but the existing job is found by its stamp.
-        (tmp_path / "case" / "journal.json").write_text(early)
+        # The older record is not detected, but the existing job is found by its stamp.
+        restore_store(tmp_path / "early.db", tmp_path / "case")
         assert resume_run(api, tmp_path / "case", key).outputs["job_id"] == first.outputs["job_id"]
+        assert len(jobs(sandbox)) == 1
+
+    def test_a_copied_run_store_beside_the_first_creates_no_second_job(
+        self, sandbox: RunningSandbox, api: EmailSecurity, run: Run, key: JournalKey, tmp_path: Path
+    ) -> None:
+        run_until_killed(run, api, "create-move-job")
+        (tmp_path / "copied").mkdir(mode=0o700)
+        copy_store(tmp_path / "case", tmp_path / "copied" / "runs.db")
+        first = resume_run(api, tmp_path / "case", key)
+        with RunStore(tmp_path / "copied" / "runs.db", key, api.clock) as store:
+            again = local.resume("case", store=store, hooks=Hooks(acting(api), api.clock))
+        assert again.outputs["job_id"] == first.outputs["job_id"]
         assert len(jobs(sandbox)) == 1
 
     @pytest.mark.parametrize("kind", ["link", "second name"])
@@ -192,7 +227,7 @@ class TestWritingARun:
         run_until_killed(run, api, "export-job-messages")
         victim = tmp_path / "victim"
         victim.write_text("kept")
-        for name in ("messages.ndjson", "evidence.zip", "report.html", "journal.lock", "anything"):
+        for name in ("messages.ndjson", "evidence.zip", "report.html", "calls.ndjson", "anything"):
             planted = tmp_path / "case" / name
             planted.unlink(missing_ok=True)
             planted.symlink_to(victim) if kind == "link" else planted.hardlink_to(victim)
@@ -260,7 +295,7 @@ class TestWritingTheState:
         self, sandbox: RunningSandbox, api: EmailSecurity, run: Run, key: JournalKey, state: Path, tmp_path: Path
     ) -> None:
         run_until_killed(run, api, "create-move-job")
-        edit_journal(tmp_path / "case", JOURNAL_EDITS["the folder"], key)
+        edit_run(tmp_path / "case", RUN_EDITS["the folder"], key)
         settings = {"CFES_STATE_DIR": str(state), "CFES_PLAN_KEY": PLAN_KEY}
         with pytest.raises(JournalRefused, match="another key"):
             resume_run(api, tmp_path / "case", journal_key(settings))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import secrets
 import shlex
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -76,32 +78,56 @@ def approve_(
     rejection instead, which stops the plan. The command changes nothing in Cloudflare.
     """
     screen = Screen(output)
-    with report_errors(screen), ExitStack() as opened:
+    with report_errors(screen):
         if key == "-":
             raise ParameterError("--key must name a file: standard input is for the plan", help="Nothing was signed.")
-        if reason is not None:
-            check_reason(reason)
+        document = read_object(plan, "PLAN")
+        terms = Terms(key, name, hours, reason, offline, accept_differences, yes)
+        print_signed(screen, show_and_sign(screen, document, terms))
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How to sign: the options of the command."""
+
+    key: str
+    name: str | None = None
+    hours: float | None = None
+    reason: str | None = None
+    offline: bool = False
+    accept_differences: bool = False
+    yes: bool = False
+
+
+def show_and_sign(screen: Screen, document: Mapping[str, Any], terms: Terms) -> SignedToken:
+    """Show an approver what a plan does now, ask, and return the signed approval or rejection.
+
+    Raises: NotGiven, ApprovalRefused, PlanRefused, ParameterError, PolicyUnusable, and the errors of a search.
+    """
+    with ExitStack() as opened:
+        if terms.reason is not None:
+            check_reason(terms.reason)
         clock = SystemClock()
-        subject = read_subject(read_object(plan, "PLAN"), clock.now())
-        pem = read_bytes(key, "--key")
-        _warn_of_readers(screen, key)
-        approver, policy, most_hours = _approver(pem, name)
-        if reason is None:
+        subject = read_subject(document, clock.now())
+        pem = read_bytes(terms.key, "--key")
+        _warn_of_readers(screen, terms.key)
+        approver, policy, most_hours = _approver(pem, terms.name)
+        if terms.reason is None:
             _check_requester(subject, approver)
-        lifetime = _hours(hours, most_hours) * 3600
-        api = None if offline else _read_connection(clock)
+        lifetime = _hours(terms.hours, most_hours) * 3600
+        api = None if terms.offline else _read_connection(clock)
         if api is not None:
             opened.callback(api.close)
-        differences = _show(screen, subject, approver, policy, api, offline=offline)
-        if differences and reason is None and not accept_differences:
+        differences = _show(screen, subject, approver, policy, api, offline=terms.offline)
+        if differences and terms.reason is None and not terms.accept_differences:
             raise ApprovalRefused(
                 f"the service or the policy contradicts the file: {'; '.join(differences)}",
                 help="Nothing was signed. Ask for a new plan. To accept the lines marked DIFFERENT, add "
                 "--accept-differences. To reject the plan, add --reject REASON.",
             )
-        if not yes:
-            _ask("Approve this plan? [y/N] " if reason is None else "Reject this plan? [y/N] ")
-        _print_signed(screen, _sign(subject, approver, pem, clock, lifetime, reason))
+        if not terms.yes:
+            _ask("Approve this plan? [y/N] " if terms.reason is None else "Reject this plan? [y/N] ")
+        return _sign(subject, approver, pem, clock, lifetime, terms.reason)
 
 
 def _sign(
@@ -241,7 +267,8 @@ def _ask(question: str) -> None:
         raise NotGiven("you did not answer yes")
 
 
-def _print_signed(screen: Screen, signed: SignedToken) -> None:
+def print_signed(screen: Screen, signed: SignedToken) -> None:
+    """Show the approval or rejection."""
     rows = {
         "approver": signed.approver,
         "plan_hash": signed.plan_hash,

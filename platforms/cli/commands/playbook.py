@@ -10,17 +10,18 @@ import typer
 from core.errors import ParameterError
 from platforms.cli import plan_only as planning
 from platforms.cli import playbook_run
-from platforms.cli.commands import options, playbook_start, playbook_test
+from platforms.cli.commands import options, playbook_runs, playbook_start, playbook_test
 from platforms.cli.inputs.input_values import InputFlag, flags_of, inputs_of, inputs_of_each
 from platforms.cli.views.errors import report_errors
 from platforms.cli.views.playbook import show_findings, show_list, show_playbook
 from platforms.cli.views.screen import Screen
 from platforms.playbook_checks import findings, require_sound
 from playbooks import library
+from playbooks.language.errors import PlaybookNotFound, RunNotFound
 
 app = typer.Typer(
     name="playbook",
-    help="Run, list, show and check playbooks (chains of actions, written in YAML).",
+    help="Run playbooks (chains of actions, written in YAML), and list, resume, answer and cancel their runs.",
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -80,8 +81,8 @@ def run(
         ),
     ] = False,
     resume: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Resume the run in this directory. Can't be combined with inputs."),
+        str | None,
+        typer.Option(metavar="RUN", help="Resume this run, as `cfes playbook resume RUN` does."),
     ] = None,
     yes: Annotated[
         bool,
@@ -116,8 +117,9 @@ def run(
 
     The command asks for confirmation before each step that changes mail. Without a terminal such a playbook needs
     --yes; otherwise it is not run (exit 2). The run saves its state after each step, so you can resume it with
-    --resume. If standard output is not a terminal, the run prints one JSON document: status, outputs, run_id,
-    directory, error.
+    `cfes playbook resume`. A second start for the same alert follows the first run. A run that needs a signal, such as
+    an approval, waits for it on a terminal; without one it ends with exit 6. If standard output is not a terminal, the
+    run prints one JSON document: status, outputs, run_id, directory, error.
     """
     screen = Screen(output, verbose=verbose)
     flags: list[InputFlag] = []  # filled once the playbook is read
@@ -135,7 +137,7 @@ def run(
         if name is None:
             raise ParameterError(
                 "no playbook is given",
-                help=f"Nothing was run. Give the ID of a shipped playbook ({_known()}), a YAML file, or --resume DIR.",
+                help=f"Nothing was run. Give the ID of a shipped playbook ({_known()}), a YAML file, or --resume RUN.",
             )
         if out is not None and not plan_only:
             raise ParameterError(
@@ -175,14 +177,37 @@ def list_(output: options.Output = None) -> None:
 
 @app.command(cls=options.PlainCommand)
 def show(
-    name: Name,
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID_OR_PATH|RUN",
+            autocompletion=_shipped,
+            help="A shipped playbook's ID, a YAML file, or the ID of a run.",
+        ),
+    ],
     mermaid: Annotated[bool, typer.Option("--mermaid", help="Write only a Mermaid flowchart of the steps.")] = False,
     output: options.Output = None,
 ) -> None:
-    """Show a playbook's inputs, steps and outputs."""
+    """Show a playbook's inputs, steps and outputs. Or show a run: its steps, its changes, and what it waits for."""
     screen = Screen(output)
     with report_errors(screen):
-        show_playbook(screen, library.find(name), mermaid=mermaid)
+        try:
+            playbook = library.find(name)
+        except PlaybookNotFound as unknown:
+            _show_run(screen, name, unknown)
+        else:
+            show_playbook(screen, playbook, mermaid=mermaid)
+
+
+def _show_run(screen: Screen, name: str, unknown: PlaybookNotFound) -> None:
+    """Show a run. Raises: PlaybookNotFound if the name is that of no run either."""
+    if name.endswith((".yaml", ".yml")):
+        raise unknown
+    try:
+        playbook_runs.show_run_of(screen, name)
+    except RunNotFound as no_run:
+        both = f"{unknown.message.rstrip('.')}. Runs: {no_run.message}"
+        raise unknown.restate(both, help=f"{unknown.help} `cfes playbook runs` lists the runs.") from None
 
 
 @app.command(cls=options.PlainCommand)
@@ -201,6 +226,7 @@ def check(
 
 
 app.command("test", cls=options.PlainCommand)(playbook_test.test)
+playbook_runs.register(app)
 
 
 def _say(screen: Screen, notes: list[str]) -> None:

@@ -89,7 +89,8 @@ def _show_block(screen: Screen, error: Mapping[str, Any], exit_code: int) -> Non
         listed = _line(problems[0]) if len(problems) == 1 else f"{len(problems)} problems"
         message = _introduction(message, problems[0]) + listed
         problems = problems if len(problems) > 1 else []
-    screen.say(f"{error.get('type') or 'Error'}: {message}", BAD)
+    # A line break from a mailbox must not look like a line of this program.
+    screen.say(f"{error.get('type') or 'Error'}: {' '.join(message.splitlines())}", BAD)
     for problem in problems:
         screen.say(f"  {_line(problem)}")
     api_errors = [f"{e.get('code', '')} {e.get('message', '')}".strip() for e in error.get("api_errors") or ()]

@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from actions.contract import catalog
 from connectors.objects.job import HAS_ENDED
 from core import progress
+from core.errors import PackError
 from core.instants import parse_timestamp
 from platforms.cli.views.errors import Interruption
-from platforms.cli.views.palette import BAD, GOOD, QUIET, WARNING
+from platforms.cli.views.palette import BAD, GOOD, QUIET, STRONG, WARNING
 from platforms.cli.views.progress_bar import Bar
 from platforms.cli.views.screen import Screen
 from platforms.cli.views.step_summary import changed_nothing, summary
-from playbooks.drivers.local import Observer
-from playbooks.engine.commands import RunAction, Sleep
-from playbooks.language.format import ActionStep, CheckStep, FinishStep, SetStep, Step
+from playbooks.drivers.drive import Observer
+from playbooks.engine.commands import AwaitSignal, RunAction, Sleep, path_of
+from playbooks.engine.history import Reached
+from playbooks.engine.state import StepRecord
+from playbooks.language.format import ActionStep, CheckStep, FinishStep, PauseStep, PlaybookStep, SetStep, Step
 
 _MARKS = {"succeeded": ("✓", GOOD), "failed": ("✗", BAD), "skipped": ("-", QUIET)}
 
 _NOTHING_NEW = ("!", WARNING)
 
-Record = Mapping[str, Any]
-
 
 class RunView(Observer):
-    """Shows a run and remembers its job. bar: None without a terminal."""
+    """Shows a run and remembers its job. bar: None without a terminal. names_run: show the run's ID first."""
 
-    def __init__(self, screen: Screen, bar: Bar | None) -> None:
+    def __init__(self, screen: Screen, bar: Bar | None, *, names_run: bool = True) -> None:
+        self.names_run = names_run
         self._screen = screen
         self._bar = bar
         self.job_id: str | None = None
         self.job_has_ended = False
-        self.under_way: Step | None = None
+        self.run_id: str | None = None
+        self.under_way: Reached | None = None
         self.thinking: Mapping[str, float] = {}
 
     def show_progress(self, report: progress.Progress) -> None:
@@ -43,100 +44,129 @@ class RunView(Observer):
         if self._bar is not None:
             self._bar.show(report)
 
-    def resumed(self, reached: Sequence[tuple[Step, Record]]) -> None:
-        for step, record in reached:
-            if isinstance(step, ActionStep):
-                self._learn(record)
+    def began(self, run_id: str, directory: str) -> None:  # noqa: ARG002
+        self.run_id = run_id
+        if self.names_run:
+            self._screen.say(f"Run {run_id}", QUIET)
+            self._screen.command("follow", f"cfes playbook watch {run_id}")
 
-    def step_started(self, step: Step, command: RunAction, record: Record, *, again: bool) -> None:  # noqa: ARG002
-        self.under_way = step
+    def resumed(self, reached: Sequence[Reached]) -> None:
+        for at in reached:
+            if isinstance(at.step, ActionStep):
+                self._learn(at.record)
+
+    def step_started(self, at: Reached, command: RunAction, *, again: bool) -> None:  # noqa: ARG002
+        self.under_way = at
         if again:
-            self._screen.say(f"  {_title(step)}: the step was interrupted and runs again, which is safe", QUIET)
-        if self._bar is not None and not record["repeats"]:
-            self._bar.begin(_title(step))
+            self._screen.say(f"  {_title(at)}: the step was interrupted and runs again, which is safe", QUIET)
+        if self._bar is not None and not at.record.repeats:
+            self._bar.begin(_title(at))
 
-    def step_ended(self, step: Step, record: Record) -> None:
+    def step_ended(self, at: Reached) -> None:
         self.under_way = None
-        if isinstance(step, ActionStep):
-            self._learn(record)
+        if isinstance(at.step, ActionStep):
+            self._learn(at.record)
         if self._bar is not None:
             self._bar.end()
-        if _is_worth_a_line(step, record):
-            self._line(step, record)
+        if _is_worth_a_line(at):
+            self._line(at)
 
-    def step_skipped(self, step: Step, record: Record) -> None:
-        if isinstance(step, ActionStep):
-            self._line(step, record)
-
-    def sleeping(self, step: Step, command: Sleep, record: Record) -> None:
-        self.under_way = step
-        self._learn(record)
+    def sleeping(self, at: Reached, command: Sleep) -> None:
+        self.under_way = at
+        self._learn(at.record)
         if command.why == "repeat":
             return
-        why = f"{(record.get('error') or {}).get('type')}, retrying in {command.seconds:.0f} s"
-        if self._bar is not None:
-            self._bar.note(why)
-        else:
-            self._screen.say(f"  {_title(step)}: {why}")
+        if command.why == "sleep":
+            self._note(at, f"waiting until {command.until}")
+            return
+        self._note(at, f"{(at.record.error or {}).get('type')}, retrying in {command.seconds:.0f} s")
 
-    def interruption(self, directory: str) -> Interruption:
+    def waiting(self, at: Reached, command: AwaitSignal) -> None:
+        self.under_way = at
+        path = path_of(at.place, command.name)
+        self._screen.say(f"  {_title(at)}: waiting for the signal {path} until {command.until}", STRONG)
+        approves = "plan" in command.about
+        answer = f"approve {self.run_id} --key KEY" if approves else f"signal {self.run_id} {path} @FILE"
+        self._screen.command("answer", f"cfes playbook {answer}")
+
+    def signal_refused(self, name: str, error: PackError) -> None:
+        self._screen.say(f"  The signal {name} was refused: {error.message}", WARNING)
+
+    def interruption(self) -> Interruption:
         """Return the text for Ctrl-C."""
-        step, job_id = self.under_way, None if self.job_has_ended else self.job_id
-        message = f"Interrupted in step {step.id}." if step is not None else "Interrupted."
+        at, job_id = self.under_way, None if self.job_has_ended else self.job_id
+        step = at.step if at is not None else None
+        message = f"Interrupted in step {at.path}." if at is not None else "Interrupted."
         if job_id is not None:
             message += f" Job {job_id} is still running in Cloudflare."
         elif self.job_id is None and isinstance(step, ActionStep) and catalog.find(step.action).effect != "read":
             message += " A job may exist. The resumed run finds the job and does not create a second one."
         return Interruption(
             message,
-            resume=f"cfes playbook run --resume {shlex.quote(directory)}",
+            resume=f"cfes playbook resume {self.run_id}" if self.run_id is not None else None,
             cancel=None if job_id is None else f"cfes cancel-job --job-id {job_id}",
         )
 
-    def _learn(self, record: Record) -> None:
-        result = record.get("result") or record.get("error") or {}
+    def _note(self, at: Reached, why: str) -> None:
+        if self._bar is not None:
+            self._bar.note(why)
+        else:
+            self._screen.say(f"  {_title(at)}: {why}")
+
+    def _learn(self, record: StepRecord) -> None:
+        result = record.result or record.error or {}
         self.job_id = result.get("job_id") or self.job_id
         job = result.get("job")
         status = result.get("status") or (job.get("status") if isinstance(job, Mapping) else None)
         if result.get("job_id") and isinstance(status, str):
             self.job_has_ended = HAS_ENDED.get(status, False)
 
-    def _line(self, step: Step, record: Record) -> None:
-        mark = _NOTHING_NEW if changed_nothing(record.get("result") or {}) else _MARKS[record["status"]]
-        parts = [_title(step)]
-        parts.append("skipped" if record["status"] == "skipped" else _outcome(step, record))
-        parts.append(_took(record, self.thinking.get(step.id, 0.0)))
+    def _line(self, at: Reached) -> None:
+        record = at.record
+        mark = _NOTHING_NEW if changed_nothing(record.result or {}) else _MARKS[record.status]
+        parts = [_title(at)]
+        parts.append("skipped" if record.status == "skipped" else _outcome(at.step, record))
+        parts.append(_took(record, self.thinking.get(at.path, 0.0)))
         style = "" if mark == _MARKS["succeeded"] else mark[1]
         self._screen.say("  ".join(part for part in parts if part), style, mark)
 
 
-def _is_worth_a_line(step: Step, record: Record) -> bool:
-    """Return whether to show the step. Steps that compute, and finish steps that did not end the run, are hidden."""
-    if record["status"] == "failed":
-        return True
-    if isinstance(step, FinishStep):
-        return record.get("reason") is not None
-    return not isinstance(step, SetStep)
+def _is_worth_a_line(at: Reached) -> bool:
+    """Return whether to show the step.
+
+    Steps that compute, that run other steps, and finish steps that did not end the run, are hidden.
+    """
+    if at.record.status == "skipped":
+        return isinstance(at.step, ActionStep)
+    if at.record.status == "failed":
+        return not isinstance(at.step, PlaybookStep)
+    if isinstance(at.step, FinishStep):
+        return at.record.reason is not None
+    return not isinstance(at.step, SetStep | PlaybookStep)
 
 
-def _title(step: Step) -> str:
-    return step.title or step.id
+def _title(at: Reached) -> str:
+    # With for_each several runs of one playbook have the same titles.
+    items = [name for name in at.place if name.endswith("]")]
+    return "".join(f"{name}: " for name in items) + (at.step.title or at.step.id)
 
 
-def _outcome(step: Step, record: Record) -> str:
-    error = record.get("error")
-    if record["status"] == "failed":
+def _outcome(step: Step, record: StepRecord) -> str:
+    if record.status == "failed":
         # The closing block shows the reason, unless the run continues.
         handled = isinstance(step, ActionStep) and any(handler.do == "continue" for handler in step.on_error)
-        kind = (error or {}).get("type") or (step.outcome if isinstance(step, CheckStep) else "failed")
+        error = record.error
+        kind = (error or {}).get("type") or (step.outcome if isinstance(step, CheckStep | PauseStep) else "failed")
         return f"{kind}: {error.get('message')}" if handled and error else str(kind)
     if isinstance(step, FinishStep):
         # The closing lines show the reason.
         return "the run ends here"
-    return summary(step.action, record.get("result") or {}) if isinstance(step, ActionStep) else ""
+    return summary(step.action, record.result or {}) if isinstance(step, ActionStep) else ""
 
 
-def _took(record: Record, thinking: float) -> str:
+def _took(record: StepRecord, thinking: float) -> str:
     """Return how long the step took, without the time for a confirmation."""
-    seconds = (parse_timestamp(record["ended"]) - parse_timestamp(record["started"])).total_seconds() - thinking
+    if record.ended is None:
+        return ""
+    seconds = (parse_timestamp(record.ended) - parse_timestamp(record.started)).total_seconds() - thinking
     return f"({seconds:.1f} s)" if seconds >= 0.05 else ""

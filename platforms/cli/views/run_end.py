@@ -13,7 +13,7 @@ from platforms.cli.views.layout import facts
 from platforms.cli.views.palette import GOOD, QUIET, WARNING
 from platforms.cli.views.screen import Screen
 from platforms.cli.views.tables import named_values, near
-from playbooks.drivers import local
+from playbooks.drivers.outcome import Outcome
 
 # Outputs of the shipped playbooks for a run whose job had already ended.
 OF_RERUNS = ("still_delivered", "still_held", "earlier_job")
@@ -22,7 +22,7 @@ OF_RERUNS = ("still_delivered", "still_held", "earlier_job")
 _COUNTS = ("failed", "skipped", "cancelled", "pending")
 
 
-def show_closing(screen: Screen, outcome: local.Outcome, seconds: float, *, service_ended: bool = False) -> None:
+def show_closing(screen: Screen, outcome: Outcome, seconds: float, *, service_ended: bool = False) -> None:
     """Show how a run ended; for programs write one document.
 
     seconds: how long the run took. service_ended: the run was a demo, whose sandbox no command can reach any more.
@@ -48,7 +48,7 @@ def show_closing(screen: Screen, outcome: local.Outcome, seconds: float, *, serv
         _show_result(screen, outcome, service_ended=service_ended)
 
 
-def seconds_of(outcome: local.Outcome, thinking: Mapping[str, float]) -> float:
+def seconds_of(outcome: Outcome, thinking: Mapping[str, float]) -> float:
     """Return how long the steps took in total, without the seconds that a person took to answer (`thinking`)."""
     steps = [record for record in outcome.steps.values() if record["started"] and record["ended"]]
     took = sum(
@@ -57,7 +57,7 @@ def seconds_of(outcome: local.Outcome, thinking: Mapping[str, float]) -> float:
     return float(max(took - sum(thinking.values()), 0.0))
 
 
-def _show_result(screen: Screen, outcome: local.Outcome, *, service_ended: bool) -> None:
+def _show_result(screen: Screen, outcome: Outcome, *, service_ended: bool) -> None:
     """Show what was moved or released, the report, and the next commands. Shows nothing if the run changed nothing."""
     outputs = outcome.outputs
     done = next((name for name in ("moved", "released") if isinstance(outputs.get(name), int)), None)
@@ -78,7 +78,7 @@ def _show_result(screen: Screen, outcome: local.Outcome, *, service_ended: bool)
             screen.command(title, shlex.join(command))
 
 
-def _next_commands(outcome: local.Outcome, done: str) -> Iterator[tuple[str, list[str]]]:
+def _next_commands(outcome: Outcome, done: str) -> Iterator[tuple[str, list[str]]]:
     outputs, job_id = outcome.outputs, outcome.outputs.get("job_id")
     if outputs.get("failed") and job_id:
         yield "retry (dry run)", ["cfes", "retry-failed-messages", "--job-id", str(job_id), "--dry-run"]
@@ -95,13 +95,13 @@ def _next_commands(outcome: local.Outcome, done: str) -> Iterator[tuple[str, lis
         yield "verify evidence", ["cfes", "verify", bundle]
 
 
-def _rerun(outcome: local.Outcome) -> str:
+def _rerun(outcome: Outcome) -> str:
     """Return the text of a run whose job had already ended, so that it changed nothing; empty for other runs."""
     text = outcome.outputs.get("rerun")
     return text if isinstance(text, str) else ""
 
 
-def _outputs(outcome: local.Outcome) -> list[tuple[str, str]]:
+def _outputs(outcome: Outcome) -> list[tuple[str, str]]:
     # Files in the run's directory are shown by name, because the directory has its own line.
     within = f"{near(outcome.directory)}/"
     rows = []

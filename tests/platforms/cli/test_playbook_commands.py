@@ -16,7 +16,7 @@ from playbooks import library
 from sandbox.server import RunningSandbox
 from tests.clock import FakeClock
 from tests.conftest import EXAMPLE_ALERT
-from tests.platforms.cli.conftest import Cfes
+from tests.platforms.cli.conftest import Cfes, CommandResult
 
 # One step of every kind, with the real actions.
 PURGE = """\
@@ -77,6 +77,13 @@ def purge(tmp_path: Path) -> str:
     return str(path)
 
 
+def run_id_of(ended: CommandResult) -> str:
+    """Return the run's ID, which the command showed when the run began."""
+    found = re.search(r"\bRun (\S+-\S+)", COLOR_CODES.sub("", ended.err))
+    assert found is not None
+    return found[1]
+
+
 def test_a_run_in_a_pipe_writes_a_line_per_step_and_a_document(connected: Cfes, purge: str, tmp_path: Path) -> None:
     ended = connected("playbook", "run", purge, "--input", str(EXAMPLE_ALERT), "--yes")
     assert ended.code == 0
@@ -86,7 +93,11 @@ def test_a_run_in_a_pipe_writes_a_line_per_step_and_a_document(connected: Cfes, 
     assert re.fullmatch(r"small-purge-\d{8}T\d{6}Z-[0-9a-f]{6}", ended.document["run_id"])
     assert ended.document["directory"] == str(tmp_path / "cfes-runs" / ended.document["run_id"])
     assert Path(ended.document["outputs"]["files"][0]["path"]).is_file()
-    steps = [line.split("  ")[0] for line in ended.err.splitlines()[1:]]
+    assert ended.err.splitlines()[1:3] == [
+        f"Run {ended.document['run_id']}",
+        f"  follow: cfes playbook watch {ended.document['run_id']}",
+    ]
+    steps = [line.split("  ")[0] for line in ended.err.splitlines()[3:]]
     assert steps == [
         "✓ Find what the sender left",
         "✓ Not too many",
@@ -181,7 +192,7 @@ def test_a_declined_change_leaves_a_run_to_resume(connected: Cfes, purge: str) -
     assert "irreversible" not in screen
     assert "billing@invoice-portal.example" in screen
     assert "NotApproved" in screen
-    assert "To resume: cfes playbook run --resume 'my case'" in screen
+    assert f"To resume: cfes playbook resume {run_id_of(ended)}" in " ".join(screen.split())
     assert connected("list-jobs").document["count"] == 0
     resumed = connected("playbook", "run", "--resume", "my case", terminal=True, typed="yes\n")
     assert resumed.code == 0
@@ -203,7 +214,7 @@ def test_a_question_without_a_yes_records_no_change(
         ended = connected(*run, terminal=True)
     assert ended.code == (3 if isinstance(answer, str) else 130)
     assert "A job may exist" not in ended.err
-    assert json.loads(Path("case/journal.json").read_text())["in_flight"] is None
+    assert run_id_of(ended)
     resumed = connected("playbook", "run", "--resume", "case", "--yes")
     assert "was interrupted and runs again" not in resumed.err
     assert resumed.code == 0
@@ -300,7 +311,7 @@ def test_a_failure_after_the_create_names_the_job_and_can_be_resumed(
     assert (ended.code, error["type"], error["applied"], error["job_id"]) == (7, "RateLimited", "yes", job["job_id"])
     assert error["help"].endswith(
         "Fix the cause. A resumed run keeps its inputs: to change one, begin a new run. To resume: "
-        "cfes playbook run --resume case"
+        f"cfes playbook resume {run_id_of(ended)}"
     )
     assert "yes, in step create (create-move-job)" in COLOR_CODES.sub("", again.err)
     assert connected("playbook", "run", "--resume", "case").document["status"] == "completed"
@@ -389,7 +400,7 @@ def test_ctrl_c_names_the_running_job_and_the_resume_and_cancel_commands(
     [job] = connected("list-jobs").document["jobs"]
     assert (ended.code, ended.out) == (130, "")
     assert f"Interrupted in step wait. Job {job['job_id']} is still running in Cloudflare." in ended.err
-    assert "resume: cfes playbook run --resume case" in ended.err
+    assert f"resume: cfes playbook resume {run_id_of(ended)}" in ended.err
     assert f"cancel: cfes cancel-job --job-id {job['job_id']}" in ended.err
     resumed = connected("playbook", "run", "--resume", "case")
     assert resumed.code == 0
@@ -401,7 +412,8 @@ def test_ctrl_c_names_the_running_job_and_the_resume_and_cancel_commands(
 
 def test_resume_accepts_no_playbook_and_needs_a_run(connected: Cfes, purge: str) -> None:
     assert connected("playbook", "run", purge, "--resume", "case").code == 2
-    assert connected("playbook", "run", "--resume", "nowhere").error["type"] == "JournalRefused"
+    assert connected("playbook", "run", "--resume", "nowhere").error["type"] == "RunNotFound"
+    assert connected("playbook", "run", "--resume", "./nowhere").error["type"] == "RunNotFound"
     assert "no playbook is given" in connected("playbook", "run").error["message"]
 
 

@@ -1,10 +1,9 @@
-"""`cfes playbook run --resume` asks again before the first change and needs an unedited journal."""
+"""A resumed run asks again before its first change, and needs an unedited record."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,12 @@ import pytest
 
 from actions.contract.action import Action
 from core.errors import RateLimited
+from playbooks.drivers.store.location import default_path
 from sandbox.server import RunningSandbox
 from tests.conftest import EXAMPLE_ALERT
 from tests.platforms.cli.conftest import Cfes
-from tests.platforms.cli.test_playbook_commands import COLOR_CODES, PURGE, only_for
+from tests.platforms.cli.test_playbook_commands import COLOR_CODES, PURGE, only_for, run_id_of
+from tests.playbooks.run_stores import execute
 
 RESUME = ("playbook", "run", "--resume", "case")
 PLAN_KEY = "0123456789abcdef" * 4
@@ -57,7 +58,7 @@ class TestConfirmationAfterResume:
         assert "Step 'create' (create-move-job) may have changed something." in before
         assert "billing@invoice-portal.example" in before
         assert (ended.code, jobs(sandbox)) == (7, 0), "it is not known what the killed process did"
-        assert "To resume: cfes playbook run --resume case" in after
+        assert f"To resume: cfes playbook resume {run_id_of(ended)}" in " ".join(after.split())
         assert connected(*RESUME, terminal=True, typed="y\n").code == 0
         assert jobs(sandbox) == 1
 
@@ -121,44 +122,26 @@ class TestConfirmationAfterResume:
         assert ended.err.count("Continue?") == 1
 
 
-def edit_journal(journal: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    document = json.loads(journal.read_text())
-    change(document)
-    journal.write_text(json.dumps(document))
-
-
-def _change_destination(document: dict[str, Any]) -> None:
-    document["state"]["pending"]["params"]["destination"] = "Inbox"
-
-
-def _widen_search(document: dict[str, Any]) -> None:
-    document["state"]["pending"]["params"]["search_params"] = {"query": "a"}
-
-
-def _change_inputs(document: dict[str, Any]) -> None:
-    document["state"]["inputs"]["alert"]["From"] = "ceo@corp.example"
-
-
-def _change_playbook(document: dict[str, Any]) -> None:
-    document["playbook"]["steps"][4]["with"]["destination"] = "Inbox"
-
-
-def _clear_in_flight(document: dict[str, Any]) -> None:
-    document["in_flight"] = None
-
-
 class TestTrust:
+    @pytest.mark.usefixtures("interrupted_run")
     @pytest.mark.parametrize(
-        "change", [_change_destination, _widen_search, _change_inputs, _change_playbook, _clear_in_flight]
+        ("before", "after"),
+        [
+            ('"destination":"JunkEmail"', '"destination":"Inbox"'),
+            ('"sender":"billing@invoice-portal.example"', '"query":"a"'),
+            ('"From":"billing@invoice-portal.example"', '"From":"ceo@corp.example"'),
+        ],
     )
-    def test_an_edited_journal_is_refused(
-        self, connected: Cfes, interrupted_run: Path, sandbox: RunningSandbox, change: Callable[[dict[str, Any]], None]
-    ) -> None:
-        edit_journal(interrupted_run / "journal.json", change)
-        ended = connected(*RESUME, "--yes")
-        assert (ended.code, ended.error["type"], jobs(sandbox)) == (2, "JournalRefused", 0)
-        assert "was edited: its seal is invalid" in ended.error["message"]
-        assert ended.error["help"].startswith("Nothing was run.")
+    def test_an_edited_run_is_refused(self, connected: Cfes, sandbox: RunningSandbox, before: str, after: str) -> None:
+        path = default_path(os.environ)
+        ((state,),) = execute(path, "SELECT state FROM run")
+        assert before in state
+        execute(path, "UPDATE run SET state = ?", state.replace(before, after))
+        for command in (RESUME, ("playbook", "resume", "case"), ("playbook", "resume", "--due")):
+            ended = connected(*command, "--yes")
+            assert (ended.code, ended.error["type"], jobs(sandbox)) == (2, "JournalRefused", 0)
+            assert "was edited: its seal is invalid" in ended.error["message"]
+            assert ended.error["help"].startswith("Nothing was run.")
 
     def test_a_run_directory_writable_by_others_is_refused(
         self, connected: Cfes, interrupted_run: Path, sandbox: RunningSandbox
@@ -202,7 +185,12 @@ class TestTrust:
         assert connected(*RESUME).code == 0
 
     def test_a_run_without_a_place_for_its_key_is_refused(
-        self, connected: Cfes, purge: str, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
+        self,
+        connected: Cfes,
+        purge: str,
+        sandbox: RunningSandbox,
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
     ) -> None:
         run = ("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case", "--yes")
         monkeypatch.setenv("CFES_STATE_DIR", "/dev/null/state")
@@ -212,4 +200,8 @@ class TestTrust:
         assert "set CFES_PLAN_KEY" in ended.error["help"]
         assert not Path("case").exists()
         monkeypatch.setenv("CFES_PLAN_KEY", PLAN_KEY)
+        ended = connected(*run)
+        assert (ended.code, ended.error["type"], jobs(sandbox)) == (2, "RunStoreUnusable", 0)
+        assert "Set CFES_STATE to a file" in ended.error["help"]
+        monkeypatch.setenv("CFES_STATE", str(tmp_path / "store" / "runs.db"))
         assert connected(*run).code == 0

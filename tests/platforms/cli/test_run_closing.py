@@ -16,7 +16,7 @@ from platforms.cli.commands import demo
 from platforms.cli.views.result import show_result
 from platforms.cli.views.run_end import seconds_of, show_closing
 from platforms.cli.views.screen import Screen
-from playbooks.drivers import local
+from playbooks.drivers.outcome import Outcome
 from sandbox.server import RunningSandbox
 from tests.conftest import EXAMPLE_ALERT
 from tests.platforms.cli.conftest import Cfes
@@ -25,11 +25,13 @@ COLOR_CODES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 RUN = ("playbook", "run", "phish-campaign-purge", "-i", str(EXAMPLE_ALERT), "--directory", "case")
 
 
-def outcome(*steps: tuple[str, str, str], **changes: Any) -> local.Outcome:
+def outcome(*steps: tuple[str, str, str], **changes: Any) -> Outcome:
     records: dict[str, Any] = {name: {"started": began, "ended": ended} for name, began, ended in steps}
-    ended = local.Outcome(
+    ended = Outcome(
         playbook="p",
         run_id="r",
+        key=None,
+        waits_for=None,
         directory="/d",
         status="completed",
         exit_code=0,

@@ -1,0 +1,115 @@
+"""Send signals to runs of the run store, after checking that the run waits for them and would accept them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from connectors.connection import environment_variables
+from core.clock import Clock
+from core.errors import ApprovalRefused, ParameterError
+from core.json_values import Json, did_you_mean, shown
+from core.settings import read_setting
+from playbooks.drivers import local
+from playbooks.drivers.outcome import awaited_signals
+from playbooks.drivers.run_store import RunStore
+from playbooks.drivers.store.records import Signal
+from playbooks.engine.commands import AwaitSignal
+from playbooks.engine.engine import next_commands, signal_problems
+from remediation.guardrails.approvals.keys import public_keys
+from remediation.guardrails.approvals.token import ApprovalTerms, Unacceptable, read_token
+from remediation.guardrails.policy.loading import load_policy
+from remediation.guardrails.policy.people import same_person
+
+POLICY = environment_variables()["policy_file"]
+
+# The key of `about` in a pause that waits for approvals.
+PLAN = "plan"
+
+
+def awaited(store: RunStore, run_id: str) -> dict[str, AwaitSignal]:
+    """Return the signals that a run waits for, by path. Raises: RunNotFound, StateRefused, JournalRefused."""
+    playbook, state = local.opened(store.read(run_id))
+    return awaited_signals(next_commands(playbook, state))
+
+
+def find_awaited(store: RunStore, run_id: str, name: str | None = None) -> tuple[str, AwaitSignal]:
+    """Return the path and the details of a signal that a run waits for. name: its path or name; None for the only one.
+
+    Raises: ParameterError if the run does not wait for it; and as `awaited`.
+    """
+    waits_for = awaited(store, run_id)
+    fitting = {path: each for path, each in waits_for.items() if name in (None, path, each.name)}
+    if len(fitting) == 1:
+        return next(iter(fitting.items()))
+    listed = ", ".join(waits_for) or "no signal"
+    if name is None or fitting:
+        raise ParameterError(
+            f"the run {run_id} waits for {listed}", help="Nothing was sent. Name one of these signals."
+        )
+    raise ParameterError(
+        f"the run {run_id} does not wait for the signal {shown(name)}{did_you_mean(name, waits_for) or '.'} "
+        f"It waits for {listed}",
+        help=f"Nothing was sent. To see where the run is: cfes playbook show {run_id}",
+    )
+
+
+def send(
+    store: RunStore,
+    run_id: str,
+    name: str,
+    value: Json,
+    *,
+    clock: Clock,
+    sent_by: str | None,
+    environment: Mapping[str, str] | None = None,
+) -> Signal:
+    """Send a signal that the run waits for. Raises: ParameterError, ApprovalRefused, RunNotFound, RunEnded."""
+    path, expected = find_awaited(store, run_id, name)
+    problems = signal_problems(expected, value)
+    if problems:
+        raise ParameterError(
+            f"the run does not accept this value for the signal {path}", problems=problems, help="Nothing was sent."
+        )
+    plan = expected.about.get(PLAN)
+    if isinstance(plan, Mapping):
+        not_taken = [each.value for each in store.signals(run_id) if each.name == path and each.taken_at is None]
+        earlier = [*expected.values, *not_taken]
+        _check_approval(plan, value, earlier, clock, os.environ if environment is None else environment)
+    return store.send_signal(run_id, path, value, sent_by)
+
+
+def _check_approval(
+    plan: Mapping[str, Any], value: Json, earlier: Sequence[Json], clock: Clock, environment: Mapping[str, str]
+) -> None:
+    """Check the signature of an approval, and that its approver has not approved before. Needs the policy.
+
+    Without a policy here, the action that creates the job still checks it. Raises: ApprovalRefused, PolicyUnusable.
+    """
+    path = read_setting(environment, POLICY, guard=True)
+    if path is None:
+        return
+    policy = load_policy(path)
+    requesters = [name for name in (plan.get("requested_by"),) if isinstance(name, str)]
+    terms = ApprovalTerms(policy, str(plan.get("plan_hash")), str(plan.get("account_id")), requesters, clock.now())
+    keys = public_keys(policy)
+    try:
+        token = read_token(_token(value), keys, terms)
+    except Unacceptable as reason:
+        raise ApprovalRefused(f"the approval is not accepted: {reason}", help="Nothing was sent.") from None
+    if token.kind == "rejection":
+        return
+    for one in earlier:
+        with suppress(Unacceptable):
+            if same_person(read_token(_token(one), keys, terms).approver, token.approver):
+                raise ApprovalRefused(
+                    f"{token.approver} has already approved this plan", help="Nothing was sent. Ask another approver."
+                )
+
+
+def _token(value: Json) -> Json:
+    if isinstance(value, Mapping):
+        return value.get("approval") or value.get("rejection")
+    return value

@@ -1,0 +1,135 @@
+"""How a run ended, or where it is: for callers, and for lists of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from core.errors import PackError
+from core.json_values import Json
+from playbooks.drivers.store.records import Progress
+from playbooks.engine.changes import certain_change, changes, job_of, resumable, sentence_of
+from playbooks.engine.commands import AwaitSignal, Command, Finished, Place, Sleep, path_of
+from playbooks.engine.engine import next_commands
+from playbooks.engine.history import steps_reached
+from playbooks.engine.state import RunState, Status
+from playbooks.language.errors import RunSleeps, SignalAwaited
+from playbooks.language.format import Playbook
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended, or stopped for now. `steps`: the records of the steps that were reached, by path.
+
+    `status`: that of the end; `waiting` or `sleeping` for a run that this process has left (exit 6). `resumable`: the
+    run failed in an action, which `resume` repeats, or was left. `waits_for`: the signal that a waiting run needs.
+    """
+
+    playbook: str
+    run_id: str
+    key: str | None
+    directory: str
+    status: Status | Literal["waiting", "sleeping"]
+    exit_code: int
+    outputs: dict[str, Json]
+    error: dict[str, Json] | None
+    message: str | None
+    started_at: str
+    resumable: bool
+    waits_for: dict[str, Json] | None
+    steps: dict[str, dict[str, Json]]
+
+    def document(self) -> dict[str, Json]:
+        """Return the outcome as one JSON document."""
+        return dict(vars(self))
+
+    def closing_document(self) -> dict[str, Json]:
+        """Return the outcome without the records of the steps, which are in the run store."""
+        return {name: value for name, value in self.document().items() if name != "steps"}
+
+
+def progress_of(playbook: Playbook, state: RunState) -> Progress:
+    """Return where a run is, for lists of runs."""
+    commands = next_commands(playbook, state)
+    place, first = next(iter(commands.items()))
+    if isinstance(first, Finished):
+        return Progress(status=first.status)
+    untils = [str(command.until) for command in commands.values() if isinstance(command, Sleep | AwaitSignal)]
+    awaited = [path_of(at, c.name) for at, c in commands.items() if isinstance(c, AwaitSignal)]
+    running = len(untils) < len(commands)
+    status: Literal["running", "waiting", "sleeping"] = "running" if running else "waiting" if awaited else "sleeping"
+    return Progress(
+        status=status,
+        at_step=path_of(place, first.step_id),
+        wake_at=None if running else min(untils),
+        waits_for=awaited[0] if awaited and not running else None,
+    )
+
+
+def outcome_of(playbook: Playbook, state: RunState) -> Outcome:
+    """Return how a run ended, or where it stands: then with the status `waiting` or `sleeping` and exit code 6."""
+    commands = next_commands(playbook, state)
+    end = commands.get(())
+    steps = {at.path: at.record.model_dump(mode="json") for at in steps_reached(playbook, state)}
+    common: dict[str, Any] = {
+        "playbook": state.playbook.id,
+        "run_id": state.run_id,
+        "key": state.key,
+        "directory": state.directory,
+        "started_at": state.started_at,
+        "steps": steps,
+    }
+    if isinstance(end, Finished):
+        return Outcome(**common, **vars(end), resumable=resumable(playbook, state), waits_for=None)
+    found = changes(playbook, state)
+    error = _left(commands, state.run_id)
+    awaited = awaited_signals(commands)
+    waits_for: dict[str, Json] | None = None
+    if awaited:
+        path, first = next(iter(awaited.items()))
+        waits_for = {
+            "signal": path,
+            "until": first.until,
+            "accepts": first.accepts,
+            "count": first.count,
+            "received": len(first.values),
+            "about": dict(first.about),
+        }
+    if found:
+        error.applied = certain_change(found)
+        error.restate(error.message, help=f"{sentence_of(found)} {error.help}", job_id=job_of(found))
+    return Outcome(
+        **common,
+        status="waiting" if awaited else "sleeping",
+        exit_code=error.exit_code,
+        outputs={},
+        error=error.document()["error"],
+        message=None,
+        resumable=True,
+        waits_for=waits_for,
+    )
+
+
+def _left(commands: Mapping[Place, Command], run_id: str) -> PackError:
+    """Return the error of a run that this process has left."""
+    awaited = awaited_signals(commands)
+    if awaited:
+        path, first = next(iter(awaited.items()))
+        missing = first.count - len(first.values)
+        number = "" if first.count == 1 else f" ({missing} of {first.count} are missing)"
+        return SignalAwaited(
+            f"the run waits for the signal {path}{number} until {first.until}",
+            help=f"To answer: cfes playbook signal {run_id} {path} @FILE. Then resume the run: "
+            f"cfes playbook resume {run_id}",
+        )
+    wake_at = min(str(command.until) for command in commands.values() if isinstance(command, Sleep))
+    return RunSleeps(
+        f"the run sleeps until {wake_at}",
+        help=f"Resume it then: cfes playbook resume {run_id}, or cfes playbook resume --due in a cron job.",
+    )
+
+
+def awaited_signals(commands: Mapping[Place, Command]) -> dict[str, AwaitSignal]:
+    """Return the signals that a run waits for, by path, such as "job/approval"."""
+    return {path_of(at, each.name): each for at, each in commands.items() if isinstance(each, AwaitSignal)}
