@@ -248,7 +248,7 @@ def test_a_case_merges_its_inputs_into_those_of_the_file(run_tests: RunCases) ->
 
 
 def test_a_case_does_not_read_the_environment(run_tests: RunCases, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = {"CFES_READ_ONLY": "1", "CFES_POLICY": "/nowhere", "CLOUDFLARE_API_TOKEN": "not of the sandbox"}
+    settings = {"CFES_READ_ONLY": "1", "CFES_POLICY": "/nowhere", "CLOUDFLARE_API_TOKEN": "no-such-token"}
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     (result,) = run_tests("- {name: moves, expect: {status: completed, moved: 19}}\n")
