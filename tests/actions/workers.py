@@ -17,7 +17,7 @@ from tests.secrets_watch import see_streams
 LIST, COUNT, CREATE, CANCEL = "listBulkJobs", "searchMessages", "createBulkJob", "cancelBulkJob"
 
 # The list of the sandbox shows a job at once unless a test delays it, so a short lag saves real time.
-LAG_SECONDS = "0.3"
+LAG_SECONDS = "0.1"
 
 # The message limit adds a count between the first list request and the create.
 # No job starts in these tests: a create that polls its job would wait for a minute.
