@@ -86,9 +86,11 @@ def _run(loaded: Loaded, case: Case, directory: Path, pointer: str) -> tuple[End
     elif isinstance(settings.get("alert"), str):
         settings["alert"] = loaded.path.parent / str(settings["alert"]).removeprefix("@")
     with world(settings, case, loaded.path.parent, directory) as found:
+        calm = case.model_copy(update={"faults": [], "steps": {}})
+        for number in range(case.earlier_runs):
+            _Run(loaded.playbook, calm, found, pointer).to_the_end(inputs, f"earlier-{number}")
         run = _Run(loaded.playbook, case, found, pointer)
-        ended = run.to_the_end(inputs)
-        return ended, run.problems
+        return run.to_the_end(inputs, "run"), run.problems
 
 
 @dataclass
@@ -104,15 +106,15 @@ class _Run:
     faults: dict[str, list[Any]] = field(default_factory=dict)
     sent: set[int] = field(default_factory=set)
 
-    def to_the_end(self, inputs: Mapping[str, Json]) -> Ended:
+    def to_the_end(self, inputs: Mapping[str, Json], run_id: str) -> Ended:
         """Carry out every command, and return how the run ended."""
         clock = self.world.clock
         self.faults[""] = self.world.add_faults(self.case.faults)
-        directory = self.world.directory / "run"
+        directory = self.world.directory / run_id
         directory.mkdir()
         try:
             state = begin(
-                self.playbook, inputs, run_id="test", now=clock.now(), directory=str(directory), traits=traits()
+                self.playbook, inputs, run_id=run_id, now=clock.now(), directory=str(directory), traits=traits()
             )
         except PackError as error:
             return self._ended({}, Finished("failed", error.exit_code, {}, error_document(error), None), None)

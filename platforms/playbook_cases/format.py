@@ -101,6 +101,9 @@ class Case(Part):
     policy: dict[str, Json] | str | None = Field(None, description="The policy: a map, or the path of a file.")
     requested_by: str | None = Field(None, description="The requester, as in CFES_REQUESTED_BY.")
     token: Literal["full", "read", "revoked"] = Field("full", description="The rights of the API token.")
+    earlier_runs: int = Field(
+        0, ge=0, le=10, description="How often the playbook runs before, with the same inputs and without faults."
+    )
     faults: list[FaultSpec] = Field(default_factory=list, description="Faults from the start of the run.")
     steps: dict[str, StepDay] = Field(
         default_factory=dict, description="What happens in a step, by its ID, or by its path, such as job/create."

@@ -217,6 +217,14 @@ def test_a_step_of_a_sub_playbook_is_named_by_its_id_or_its_path(run_tests: RunC
     assert [found["message"] for found in by_path.differences][1:] == []
 
 
+def test_an_earlier_run_leaves_its_job_in_the_sandbox(run_tests: RunCases) -> None:
+    (result,) = run_tests(
+        "- {name: a, earlier_runs: 2, faults: [{operation: searchMessages, kind: html}], inputs: {ask: true}, "
+        "signals: [{name: approval, value: {by: dana}}], expect: {jobs: 1, calls: {createBulkJob: 1}}}\n"
+    )
+    assert result.differences == []
+
+
 def test_a_step_that_is_not_reached_is_a_difference(run_tests: RunCases) -> None:
     (result,) = run_tests(
         "- {name: a, steps: {plan: {error: {type: NotFound}}, create: {crash: after}}, expect: {exit_code: 5}}\n"
