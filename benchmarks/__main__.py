@@ -19,6 +19,7 @@ from benchmarks import (
     reconcile,
     run_store,
     sandbox_search,
+    temporal_runs,
     tick_states,
     waiting,
     warm_call,
@@ -49,6 +50,7 @@ class Scale(NamedTuple):
     milliseconds: float = create_once.MILLISECONDS
     stored_runs: int = run_store.RUNS
     state_writes: int = run_store.WRITES
+    temporal_pairs: int = temporal_runs.RUNS
     waits: int = waiting.JOBS
 
 
@@ -69,6 +71,7 @@ QUICK = Scale(
     milliseconds=0,
     stored_runs=5,
     state_writes=5,
+    temporal_pairs=1,
     waits=10,
 )
 
@@ -91,6 +94,8 @@ def measure(scale: Scale) -> Iterator[Line]:
     stores = list(run_store.measure(scale.stored_runs, scale.state_writes))
     yield run_store.line(part("The run store", stores, run_store.report))
     yield tick_states.line(part("States of advance-run", list(tick_states.measure()), tick_states.report))
+    pairs = temporal_runs.measure(scale.temporal_pairs)
+    yield temporal_runs.line(part("Runs on Temporal", pairs, temporal_runs.report))
 
 
 def part(title: str, figures: T, report: Callable[[T], str]) -> T:

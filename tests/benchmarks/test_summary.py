@@ -31,6 +31,7 @@ NUMBERS = {
     "create once": 2,
     "run store": 4,
     "advance-run": 2,
+    "Temporal run": 2,
 }
 
 

@@ -46,6 +46,9 @@ ANSWER = timedelta(seconds=10)
 # How many running runs a list asks for their step at the same time.
 DESCRIPTIONS_AT_ONCE = 20
 
+# The server's answers to a query for which there is no worker.
+_NO_ANSWER = (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED, RPCStatusCode.FAILED_PRECONDITION)
+
 _ENDS = {
     WorkflowExecutionStatus.COMPLETED: "completed",
     WorkflowExecutionStatus.CANCELED: "cancelled",
@@ -173,7 +176,7 @@ class Runs:
             execution = await self._describe(run_id)
             handle = self._client.get_workflow_handle(run_id)
             if execution.status == WorkflowExecutionStatus.RUNNING:
-                state: Any = await handle.query(messages.STATE, rpc_timeout=ANSWER)
+                state = await self._state(handle)
             else:
                 state = (await self._outcome(handle, await self._summary(execution)))["state"]
             async for event in handle.fetch_history_events(page_size=1):
@@ -239,6 +242,18 @@ class Runs:
         found = await self._client.get_workflow_handle(execution.id, run_id=execution.run_id).describe()
         return next((pending.activity_id for pending in found.raw_description.pending_activities), None)
 
+    async def _state(self, handle: WorkflowHandle[Any, Any]) -> dict[str, Json]:
+        """Return the state of a run that has not ended, from a worker."""
+        try:
+            state: dict[str, Json] = await handle.query(messages.STATE, rpc_timeout=ANSWER)
+        except WorkflowQueryFailedError:
+            raise self._no_worker() from None
+        except RPCError as error:
+            if error.status in _NO_ANSWER:
+                raise self._no_worker() from None
+            raise
+        return state
+
     async def _outcome(self, handle: WorkflowHandle[Any, Any], run: RunSummary) -> dict[str, Json]:
         try:
             outcome: dict[str, Json] = await handle.result()
@@ -277,12 +292,13 @@ class Runs:
         """Turn the server's errors into errors of the pack. doubt: what a call without an answer may have done."""
         try:
             yield
-        except (RPCTimeoutOrCancelledError, WorkflowQueryFailedError):
+        except RPCTimeoutOrCancelledError:
+            # Only an update waits for a worker.
             raise self._no_worker(doubt) from None
         except RPCError as error:
             raise self._server_error(error, doubt) from None
 
-    def _no_worker(self, doubt: str) -> TemporalUnavailable:
+    def _no_worker(self, doubt: str = "Nothing was changed.") -> TemporalUnavailable:
         return TemporalUnavailable(
             f"no worker of the task queue {self._settings.task_queue} answers for the run",
             help=f"{doubt} Start a worker with `cfes worker`, with the same CFES_TEMPORAL_TASK_QUEUE, and with the "
@@ -311,10 +327,8 @@ class Runs:
                 return ParameterError(
                     f"the Temporal server refuses the request: {error.message}", help="Nothing was changed."
                 )
-            case RPCStatusCode.DEADLINE_EXCEEDED | RPCStatusCode.CANCELLED:
-                return self._no_worker(doubt)
         return TemporalUnavailable(
-            f"the Temporal server can't answer: {error.message}", help=f"{doubt} Try again later."
+            f"the Temporal server can't answer: {error.message or error.status.name}", help=f"{doubt} Try again later."
         )
 
 

@@ -122,10 +122,8 @@ class PlaybookRun:
                     lambda: self._changed or any(task.done() for task in self._tasks.values())
                 )
             except asyncio.CancelledError:
-                # An action that has begun ends first: its outcome belongs to the run.
                 self._cancel_reason = workflow.cancellation_reason() or "the run was cancelled"
-                for task in self._tasks.values():
-                    task.cancel()
+                await self._cancel_tasks()
             self._changed = False
 
     @workflow.update(name=SIGNAL)
@@ -179,6 +177,14 @@ class PlaybookRun:
             elif isinstance(command, RunAction) and may_act:
                 self._tasks[place] = asyncio.create_task(self._act(place, command))
 
+    async def _cancel_tasks(self) -> None:
+        """End the timers, and the actions that have not begun. An action that has begun ends first."""
+        # Results that came with the request are taken before: a cancelled task would lose them.
+        await workflow.wait_condition(lambda: True)
+        for task in self._tasks.values():
+            if not task.done():
+                task.cancel()
+
     async def _wait(self, command: Sleep | AwaitSignal) -> _Done:
         left = (instants.parse_timestamp(command.until) - workflow.now()).total_seconds()
         if left > 0:
@@ -188,6 +194,8 @@ class PlaybookRun:
     async def _act(self, place: Place, command: RunAction) -> _Done:
         traits = self._state.traits.get(command.action) or ActionTraits()
         path = path_of(place, command.step_id)
+        heartbeat = timedelta(seconds=self._given.pace.heartbeat)
+        scheduled_at = workflow.now()
         try:
             answer = await workflow.execute_activity(
                 ACTION,
@@ -196,13 +204,14 @@ class PlaybookRun:
                 summary=path,
                 result_type=ActionAnswer,
                 start_to_close_timeout=LONGEST_ACTION,
-                heartbeat_timeout=timedelta(seconds=self._given.pace.heartbeat),
+                heartbeat_timeout=heartbeat,
                 retry_policy=LOST_WORKER,
                 cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             )
         except ActivityError as error:
             if isinstance(error.cause, CancelledError):
-                return _Done(None)
+                # No worker has it now. One may have been lost with it, which takes a heartbeat at least.
+                return _Done(None, interrupted=workflow.now() - scheduled_at >= heartbeat)
             details = details_of(error.cause)
             if details is not None:
                 return _Done(ActionFailed(details["error"], details["exit_code"]), details["interrupted"])

@@ -127,18 +127,22 @@ class Fleet:
 
     @contextmanager
     def worker(
-        self, run_action: RunAction, *, is_sandboxed: bool = True, build_id: str | None = None
-    ) -> Iterator[None]:
-        """Run a worker in this process for the duration of the block."""
+        self, run_action: RunAction, *, is_sandboxed: bool = True, actions: int = 8, build_id: str | None = None
+    ) -> Iterator[Callable[[], None]]:
+        """Run a worker in this process for the duration of the block, or until the yielded function is called."""
         stop = asyncio.Event()
         runner = sandboxed() if is_sandboxed else UnsandboxedWorkflowRunner()
-        given = WorkerOptions(self.settings.task_queue, build_id=build_id, runner=runner)
+        given = WorkerOptions(self.settings.task_queue, actions=actions, build_id=build_id, runner=runner)
         serving = serve(self.client, run_action, given, clock=SystemClock(), stop=stop)
         working = asyncio.run_coroutine_threadsafe(serving, self._loop)
-        try:
-            yield
-        finally:
+
+        def end() -> None:
             self._loop.call_soon_threadsafe(stop.set)
+
+        try:
+            yield end
+        finally:
+            end()
             working.result(timeout=60)
 
     def handle(self, run_id: str) -> WorkflowHandle[Any, Any]:

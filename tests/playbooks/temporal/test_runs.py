@@ -289,6 +289,44 @@ def test_a_cancelled_run_ends_after_the_action_that_has_begun(fleet: Fleet) -> N
     assert actions.counts == {"create": 1}
 
 
+def test_a_result_that_comes_with_the_cancellation_belongs_to_the_run(fleet: Fleet) -> None:
+    begun, ends = threading.Event(), threading.Event()
+
+    def create(params: dict[str, Any]) -> dict[str, Any]:
+        begun.set()
+        ends.wait(timeout=30)
+        return {"job_id": "job-1"}
+
+    with fleet.worker(FakeActions(create=create)) as stop:
+        run_id = begin(fleet, playbook_of(TWO_STEPS))
+        assert begun.wait(timeout=30)
+        stop()
+        fleet.call(fleet.runs.cancel(run_id, "a false alarm"))
+        ends.set()
+    with fleet.worker(FakeActions()):
+        ended = outcome(fleet, run_id)
+    assert (ended["status"], ended["exit_code"]) == ("cancelled", 7)
+    assert [change["job_id"] for change in ended["error"]["changes"]] == ["job-1"]
+
+
+def test_an_action_that_waits_for_a_worker_never_begins_after_its_run_is_cancelled(fleet: Fleet) -> None:
+    ends = threading.Event()
+    actions = FakeActions(read=lambda _: {"ended": ends.wait(timeout=30)}, create={"job_id": "job-1"})
+    # Within a heartbeat no worker can have been lost with the action.
+    fleet.runs = Runs(fleet.client, fleet.settings, Pace(heartbeat=60.0))
+    with fleet.worker(actions, actions=1):
+        other = begin(fleet, playbook_of("steps: [{id: look, action: read}]"), "other")
+        wait_until(lambda: actions.counts["read"])
+        run_id = begin(fleet, playbook_of(TWO_STEPS))
+        wait_until(lambda: fleet.call(fleet.runs.find(run_id)).at_step == "make")
+        fleet.call(fleet.runs.cancel(run_id, "a false alarm"))
+        ended = outcome(fleet, run_id)
+        ends.set()
+        assert outcome(fleet, other)["status"] == "completed"
+    assert (ended["status"], ended["exit_code"], ended["error"]["applied"]) == ("cancelled", 3, "no")
+    assert actions.counts["create"] == 0
+
+
 def test_a_cancelled_run_does_not_wait_for_its_signal_or_its_next_poll(fleet: Fleet) -> None:
     with fleet.worker(FakeActions(wait=poll(1000, 0.3))):
         waiting = begin(fleet, playbook_of(APPROVAL.replace("action: create", "action: read")), "one")
@@ -325,6 +363,7 @@ def test_a_long_run_continues_in_a_new_history_with_its_parts_and_signals(fleet:
             fleet.call(fleet.runs.signal(run_id, "jobs[2]/approval", by))
         ended = outcome(fleet, run_id)
         fleet.replay(run_id)
+        assert fleet.call(fleet.runs.find(run_id)).key == "alert-1"
     signals = (["ann", "bob"], ["cat", "dan"], ["eve", "fay"])
     assert ended["outputs"] == {"all": [{"by": by, "polls": polls} for by in signals]}
 
