@@ -75,6 +75,11 @@ def load(path: Path) -> Loaded:
         found = read(read_text(path))
     except YamlRefused as error:
         raise _invalid(path, [_located(error.pointer, error.message, error.line)]) from None
+    if isinstance(found.data, dict) and "steps" in found.data and "cases" not in found.data:
+        raise ParameterError(
+            f"{path.name} is a playbook, and no test file is beside it",
+            help=f"Nothing was run. Save its cases as {path.stem}.test.yaml, or give the path of its test file.",
+        )
     try:
         file = TestFile.model_validate(found.data)
     except ValidationError as error:

@@ -79,6 +79,7 @@ _PLAYBOOK_WORDS = _by_word(
         "secrets credentials connection connections auth": (
             "leave it out: settings of the environment hold the connection"
         ),
+        "test cases": "a test file is run with cfes playbook test FILE",
         "timeout retries permissions defaults author tags": "leave it out, or write it in `description`",
     }
 )

@@ -1,4 +1,4 @@
-"""`cfes playbook`: run, list, show and check playbooks."""
+"""`cfes playbook`: run, list, show, check and test playbooks."""
 
 from __future__ import annotations
 

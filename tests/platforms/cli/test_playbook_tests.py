@@ -89,6 +89,19 @@ def test_a_test_file_that_does_not_exist_exits_2(cfes: Cfes, name: str) -> None:
     assert (ended.code, ended.error["type"]) == (2, "PlaybookNotFound")
 
 
+def test_a_playbook_without_a_test_file_is_named(small: Cfes) -> None:
+    Path("small.test.yaml").unlink()
+    ended = small("playbook", "test", "small.yaml")
+    assert (ended.code, ended.error["message"]) == (2, "small.yaml is a playbook, and no test file is beside it")
+    assert "small.test.yaml" in ended.error["help"]
+
+
+def test_a_test_file_is_not_checked_as_a_playbook(small: Cfes) -> None:
+    ended = small("playbook", "check", "small.test.yaml")
+    assert ended.code == 2
+    assert "a test file is run with cfes playbook test FILE" in ended.error["message"]
+
+
 def test_a_broken_test_file_exits_2_with_the_line(small: Cfes) -> None:
     Path("small.test.yaml").write_text(TESTS.replace("status: completed\n", "statsu: completed\n"))
     ended = small("playbook", "test", "small.test.yaml")
