@@ -6,7 +6,6 @@ import asyncio
 import signal
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from contextvars import Context
 from typing import Any, Self
 
@@ -31,15 +30,14 @@ class WorkerActions:
 
     def __init__(self, open_connection: Connect = EmailSecurity.from_environment) -> None:
         self._open = open_connection
-        self._threads = threading.local()
-        self._stack = ExitStack()
-        self._lock = threading.Lock()
+        self._sessions: dict[int, Session] = {}  # by thread
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
+    def __exit__(self, *ended: object) -> None:
+        for session in self._sessions.values():
+            session.__exit__(*ended)
 
     def __call__(self, action_id: str, params: dict[str, Json]) -> dict[str, Json]:
         """Run an action and return its result. Raises: PackError."""
@@ -48,21 +46,14 @@ class WorkerActions:
 
     def _run(self, action_id: str, params: dict[str, Json]) -> dict[str, Json]:
         action = catalog.find(action_id)
+        thread = threading.get_ident()
+        session = self._sessions.setdefault(thread, Session(self._open))
         try:
-            return self._session().run(action, bounded(action, params))
-        except AuthenticationFailed:
+            return session.run(action, bounded(action, params))
+        except AuthenticationFailed as error:
             # The credentials may have been replaced since the connection was opened.
-            self._threads.session = None
+            self._sessions.pop(thread).__exit__(None, error, None)
             raise
-
-    def _session(self) -> Session:
-        session: Session | None = getattr(self._threads, "session", None)
-        if session is None:
-            session = Session(self._open)
-            with self._lock:
-                self._stack.enter_context(session)
-            self._threads.session = session
-        return session
 
 
 def bounded(action: Action[Any, Any], params: Mapping[str, Any]) -> dict[str, Any]:

@@ -60,6 +60,7 @@ def test_a_refused_token_is_read_again(opened: Opened) -> None:
     with WorkerActions(opened) as run_action:
         with pytest.raises(AuthenticationFailed):
             run_action("list-jobs", {})
+        assert opened.open == 0
         assert run_action("list-jobs", {})["jobs"] == []
 
 
