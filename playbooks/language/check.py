@@ -130,6 +130,7 @@ def _step(
             given = program.fields[below(pointer, "with")].tree
             yield from sub_playbook_problems(step, pointer, parts, given, lambda tree: known_parts(program, tree))
             yield from _handlers(step, below(pointer, "on_error"))
+            yield from _keyless(step, below(pointer, "playbook"), program.playbook, parts, actions)
 
 
 def _inputs(playbook: Playbook, every: list[Place]) -> Iterator[Finding]:
@@ -210,6 +211,30 @@ def _fixed_key(step: ActionStep, pointer: str) -> Iterator[Finding]:
     key = step.with_.get("idempotency_key")
     if isinstance(key, str) and not has_expression(key):
         yield warning(pointer, "every run would have this key, and only the first one would make a job; read an input")
+
+
+def _keyless(
+    step: PlaybookStep,
+    pointer: str,
+    playbook: Playbook,
+    parts: Mapping[str, Playbook],
+    actions: Mapping[str, Schema],
+) -> Iterator[Finding]:
+    """Warn of a sub-playbook whose actions need a key, in a playbook without one."""
+    if playbook.key is not None or step.playbook not in parts:
+        return
+    for part in playbooks_below(parts[step.playbook], parts):
+        for inner in part.steps:
+            keyed = isinstance(inner, ActionStep) and "idempotency_key" in actions.get(inner.action, {}).get(
+                "properties", {}
+            )
+            if isinstance(inner, ActionStep) and keyed and "idempotency_key" not in inner.with_:
+                message = (
+                    f"step {shown(inner.id)} of {shown(part.id)} takes its idempotency_key from this playbook's key, "
+                    "and it has none, so a second start makes a second job: write `key` at the top"
+                )
+                yield warning(pointer, message)
+                return
 
 
 def _unplanned(step: ActionStep, pointer: str, schema: Schema, effect: str) -> Iterator[Finding]:

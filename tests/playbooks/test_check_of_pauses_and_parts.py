@@ -12,13 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from platforms.playbook_checks import require_sound
+from platforms.playbook_checks import findings, require_sound
+from platforms.published.manifest import ROOT
 from playbooks import library
 from playbooks.language.check import check, check_source
 from playbooks.language.errors import PlaybookInvalid
 from playbooks.language.finding import Finding
 from playbooks.language.format import Playbook
 from playbooks.language.loading import from_document, load
+from tests.doc_blocks import read_blocks
 
 HEAD = "playbook: 1\nid: root\ntitle: Root\n"
 PART = """
@@ -27,7 +29,7 @@ steps: [{id: r, action: read, with: {who: "{{ inputs.who }}", most: "{{ inputs.m
 outputs: {moved: "{{ steps.r.n }}"}
 """
 WAITING = "inputs: {n: {type: integer}}\nsteps: [{pause: go, otherwise: late}]"
-MOVING = "steps: [{action: move, with: {plan: p}}]"
+MOVING = "steps: [{action: move, with: {plan: p, idempotency_key: '{{ run.key }}'}}]"
 PLAN: dict[str, Any] = {"properties": {"plan": {}, "search_params": {}, "dry_run": {}, "idempotency_key": {}}}
 ACTIONS: dict[str, Any] = {
     "read": {},
@@ -279,7 +281,8 @@ def test_an_input_that_nobody_can_give_is_an_error() -> None:
     ],
 )
 def test_a_warning_is_given(text: str, pointer: str, message: str) -> None:
-    found = findings_of(text, waiting=WAITING, moving=MOVING)
+    keyless = "steps: [{id: c, action: create, with: {plan: p}}]"
+    found = findings_of(text, waiting=WAITING, moving=MOVING, keyless=keyless)
     assert [(s, at, text[: len(message)]) for s, at, text in found] == [("warning", pointer, message)], found
 
 
@@ -301,6 +304,12 @@ def test_a_warning_is_given(text: str, pointer: str, message: str) -> None:
 def test_a_sound_playbook_has_no_finding(text: str) -> None:
     middle = runs("{who: a}") + 'outputs: "{{ steps.job }}"'
     assert findings_of(text, middle=middle) == []
+
+
+def test_a_sub_playbook_has_the_key_of_the_playbook_that_runs_it() -> None:
+    keyless = "steps: [{action: create, with: {plan: p}}]"
+    text = 'key: "{{ inputs.case }}"\ninputs: {case: {type: string}}\nsteps: [{playbook: keyless}]'
+    assert findings_of(text, keyless=keyless) == []
 
 
 def test_a_plan_that_is_missing_as_a_parameter_is_reported_once() -> None:
@@ -397,3 +406,13 @@ def test_a_rule_that_is_null_does_not_apply() -> None:
 def test_a_duration_with_a_unit_is_converted(step: str, value: str, seconds: int) -> None:
     ((_, _, message),) = findings_of(f"steps: [{{{step.format(value)}}}]")
     assert message.endswith(f"and is '{value}'; write {seconds}")
+
+
+@pytest.mark.parametrize("page", ["reference/playbook-language", "how-to/write-a-playbook", "how-to/test-a-playbook"])
+def test_a_documented_playbook_has_no_finding(page: str, tmp_path: Path) -> None:
+    blocks = [block for block in read_blocks(ROOT / "docs" / f"{page}.md") if block.language == "yaml"]
+    for block in blocks:
+        (tmp_path / str(block.file)).write_text(block.text)
+    names = [path for path in tmp_path.iterdir() if not path.name.endswith(".test.yaml")]
+    assert names
+    assert {path.name: findings(str(path)) for path in names} == {path.name: [] for path in names}
