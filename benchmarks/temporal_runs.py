@@ -24,7 +24,8 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from benchmarks.summary import Line, at_most, say, table
 from core.clock import SystemClock
 from core.json_values import Json
-from playbooks.drivers.temporal.client import Runs, connect
+from playbooks.drivers.temporal.client import Runs
+from playbooks.drivers.temporal.connection import connect
 from playbooks.drivers.temporal.worker import WorkerOptions, serve
 from playbooks.engine.state import ActionTraits
 from playbooks.language.format import Playbook

@@ -16,7 +16,7 @@ from core.clock import SystemClock
 from core.errors import AuthenticationFailed
 from core.json_values import Json
 from platforms.session import Connect, Session
-from playbooks.drivers.temporal.client import connect
+from playbooks.drivers.temporal.connection import connect
 from playbooks.drivers.temporal.settings import TemporalSettings
 from playbooks.drivers.temporal.worker import WorkerOptions, serve
 

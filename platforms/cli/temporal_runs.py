@@ -72,7 +72,8 @@ def cancel(run_id: str, reason: str, environment: Mapping[str, str] | None = Non
 def _call(do: Callable[[Runs], Awaitable[T]], environment: Mapping[str, str] | None) -> T:
     """Connect, and return what `do` returns for the runs of the server."""
     require_temporal()
-    from playbooks.drivers.temporal.client import Runs, connect  # noqa: PLC0415 -- the extra
+    from playbooks.drivers.temporal.client import Runs  # noqa: PLC0415 -- the extra
+    from playbooks.drivers.temporal.connection import connect  # noqa: PLC0415 -- the extra
     from playbooks.drivers.temporal.settings import TemporalSettings  # noqa: PLC0415 -- the extra
 
     settings = TemporalSettings.from_environment(os.environ if environment is None else environment)

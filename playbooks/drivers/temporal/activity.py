@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextvars
-import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,13 +15,18 @@ from core.clock import Clock, Deadline
 from core.errors import InternalError, OutcomeUnknown, PackError
 from core.json_values import Json
 from playbooks.drivers.run_directory import make_run_directory
-from playbooks.drivers.temporal.messages import ACTION, ActionAnswer, ActionCall, Pace, failure_of
+from playbooks.drivers.temporal.messages import (
+    ACTION,
+    LARGEST_BYTES,
+    ActionAnswer,
+    ActionCall,
+    Pace,
+    bytes_of,
+    failure_of,
+)
 from playbooks.language.errors import DirectoryUnusable
 
 RunAction = Callable[[str, dict[str, Json]], dict[str, Json]]
-
-# A server refuses larger messages (2 MB) once the action has ended, and the result would be lost.
-LARGEST_RESULT_BYTES = 1_500_000
 
 # Heartbeats within one heartbeat timeout.
 HEARTBEATS = 3
@@ -64,9 +68,9 @@ class ActionActivity:
                     raise
                 # The next activity polls again and decides. The result up to here is not lost.
                 break
-        if len(json.dumps(result)) > LARGEST_RESULT_BYTES:
+        if bytes_of(result) > LARGEST_BYTES:
             raise OutcomeUnknown(
-                f"the result of {call.action} has more than {LARGEST_RESULT_BYTES} bytes: Temporal does not store it",
+                f"the result of {call.action} has more than {LARGEST_BYTES} bytes: Temporal does not store it",
                 help="The action was carried out. Lower its max_result_bytes, or export to a file.",
             )
         return result

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,7 +14,6 @@ from temporalio.client import (
     RPCError,
     RPCStatusCode,
     RPCTimeoutOrCancelledError,
-    TLSConfig,
     WorkflowExecution,
     WorkflowExecutionStatus,
     WorkflowFailureError,
@@ -29,7 +29,6 @@ from core.errors import AuthenticationFailed, ConnectionSettingsError, PackError
 from core.json_values import Json, shown
 from playbooks.drivers.store.records import ENDED, RunSummary
 from playbooks.drivers.temporal import messages, run_view
-from playbooks.drivers.temporal.converter import CONVERTER
 from playbooks.drivers.temporal.messages import Pace, RunInput, Signal, details_of
 from playbooks.drivers.temporal.settings import TemporalSettings
 from playbooks.engine.engine import run_key
@@ -37,8 +36,6 @@ from playbooks.engine.state import ActionTraits, RunState, open_state
 from playbooks.language.errors import RunEnded, RunNotFound, TemporalUnavailable
 from playbooks.language.filters import file_name
 from playbooks.language.format import Playbook
-
-CONNECT_SECONDS = 10.0
 
 # How long a worker may take to answer for a run.
 ANSWER = timedelta(seconds=10)
@@ -55,39 +52,6 @@ _ENDS = {
     WorkflowExecutionStatus.TERMINATED: "cancelled",
     WorkflowExecutionStatus.TIMED_OUT: "failed",
 }
-
-
-async def connect(settings: TemporalSettings) -> Client:
-    """Return a connection to the server. Raises: TemporalUnavailable, ConnectionSettingsError, AuthenticationFailed."""
-    tls: TLSConfig | bool = settings.uses_tls
-    if settings.uses_tls:
-        tls = TLSConfig(
-            server_root_ca_cert=_pem(settings.tls_ca),
-            client_cert=_pem(settings.tls_cert),
-            client_private_key=_pem(None if settings.tls_key is None else settings.tls_key.get_secret_value()),
-        )
-    try:
-        return await asyncio.wait_for(
-            Client.connect(
-                settings.address,
-                namespace=settings.namespace,
-                api_key=None if settings.api_key is None else settings.api_key.get_secret_value(),
-                tls=tls,
-                data_converter=CONVERTER,
-            ),
-            CONNECT_SECONDS,
-        )
-    except (RuntimeError, TimeoutError):
-        # The message of the client library can quote the settings.
-        how = "with TLS" if settings.uses_tls else "without TLS"
-        raise TemporalUnavailable(
-            f"no Temporal server answers at {settings.address} ({how})",
-            help="Nothing was changed. Start the server, or set CFES_TEMPORAL_ADDRESS (and CFES_TEMPORAL_TLS).",
-        ) from None
-
-
-def _pem(text: str | None) -> bytes | None:
-    return None if text is None else text.encode()
 
 
 def run_id_of(playbook: Playbook, inputs: Mapping[str, Json], unique: str) -> str:
@@ -131,6 +95,7 @@ class Runs:
             files=self._settings.files,
             pace=self._pace,
         )
+        _refuse_large("the playbook and its inputs have", asdict(given))
         facts = {
             "key": run_key(playbook, inputs),
             "playbook_id": playbook.id,
@@ -197,6 +162,7 @@ class Runs:
 
         Raises: RunNotFound, RunEnded, and ParameterError if the run does not wait for the signal or refuses the value.
         """
+        _refuse_large("the value has", value)
         async with self._reported("The signal may have been sent: check with `cfes playbook show`."):
             handle = await self._running(run_id)
             try:
@@ -329,6 +295,16 @@ class Runs:
                 )
         return TemporalUnavailable(
             f"the Temporal server can't answer: {error.message or error.status.name}", help=f"{doubt} Try again later."
+        )
+
+
+def _refuse_large(what: str, value: object) -> None:
+    """Refuse a message that the server would not take. Raises: ParameterError."""
+    size = messages.bytes_of(value)
+    if size > messages.LARGEST_BYTES:
+        raise ParameterError(
+            f"{what} {size:,} bytes: larger than {messages.LARGEST_BYTES:,}, which Temporal does not store",
+            help="Nothing was sent.",
         )
 
 

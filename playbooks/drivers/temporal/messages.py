@@ -5,6 +5,7 @@ The connection to Cloudflare is the worker's: no message has a secret.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
@@ -23,6 +24,9 @@ STATE = "state"
 
 # The keys of a workflow's memo, for lists of runs. RUN: its fixed facts; PROGRESS: where it is.
 MEMO_RUN, MEMO_PROGRESS = "run", "progress"
+
+# A server refuses larger messages (2 MB).
+LARGEST_BYTES = 1_500_000
 
 # A failure's message in the history. The whole error is in its details.
 LONGEST_MESSAGE = 1000
@@ -90,6 +94,11 @@ class FailureDetails(TypedDict):
     error: dict[str, Json]
     exit_code: int
     interrupted: bool
+
+
+def bytes_of(value: object) -> int:
+    """Return about how many bytes a value has in a message."""
+    return len(json.dumps(value))
 
 
 def failure_of(error: PackError, *, interrupted: bool = False) -> ApplicationError:

@@ -23,7 +23,8 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from core.clock import SystemClock
 from core.errors import ConnectionSettingsError
 from playbooks.drivers.temporal.activity import RunAction
-from playbooks.drivers.temporal.client import Runs, connect
+from playbooks.drivers.temporal.client import Runs
+from playbooks.drivers.temporal.connection import connect
 from playbooks.drivers.temporal.converter import CONVERTER
 from playbooks.drivers.temporal.messages import Pace
 from playbooks.drivers.temporal.settings import TemporalSettings

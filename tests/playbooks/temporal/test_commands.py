@@ -28,7 +28,8 @@ outputs: {jobs: "{{ steps.jobs.jobs }}"}
 def test_a_start_ends_safely_and_starts_one_run_for_a_key(times: int, fleet: Fleet, tmp_path: Path) -> None:
     playbook, alert = tmp_path / "look.yaml", tmp_path / "alert.json"
     playbook.write_text(LOOK)
-    alert.write_text(json.dumps({"AlertID": fleet.settings.task_queue}))
+    # The client library warns about inputs of this size.
+    alert.write_text(json.dumps({"AlertID": fleet.settings.task_queue, "Body": "x" * 600_000}))
     environment = {
         **os.environ,
         "CFES_TEMPORAL_ADDRESS": fleet.settings.address,
@@ -39,7 +40,8 @@ def test_a_start_ends_safely_and_starts_one_run_for_a_key(times: int, fleet: Fle
         subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         for _ in range(times)
     ]
-    assert [(each.returncode, each.stderr[:12]) for each in ended] == [(0, "The run look")] * times
+    assert [each.returncode for each in ended] == [0] * times
+    assert all("The run look" in each.stderr for each in ended)
     documents = [json.loads(each.stdout) for each in ended]
     assert [each["started"] for each in documents] == [True, *[False] * (times - 1)]
     [run_id] = {each["run_id"] for each in documents}

@@ -14,15 +14,16 @@ from typing import Any
 import pytest
 
 from core.errors import ConnectionSettingsError, NotFound, OutcomeUnknown, PackError, ParameterError
-from playbooks.drivers.temporal.client import Runs, connect, run_id_of
-from playbooks.drivers.temporal.messages import Pace
+from playbooks.drivers.temporal.client import Runs, run_id_of
+from playbooks.drivers.temporal.connection import connect
+from playbooks.drivers.temporal.messages import LARGEST_BYTES, Pace
 from playbooks.engine.commands import AwaitSignal
 from playbooks.engine.engine import next_commands
 from playbooks.engine.state import ActionTraits
 from playbooks.language.errors import RunEnded, RunNotFound, TemporalUnavailable
 from playbooks.language.format import Playbook
 from playbooks.language.loading import from_document, load
-from tests.playbooks.temporal.servers import MOST_EVENTS, Fleet, wait_until
+from tests.playbooks.temporal.servers import MOST_EVENTS, ROOT, Fleet, wait_until
 
 NOW = datetime(2026, 11, 20, 16, 0, tzinfo=UTC)
 TRAITS = {
@@ -132,11 +133,14 @@ def test_a_failed_run_can_be_started_again_with_its_key(fleet: Fleet) -> None:
 def test_the_server_never_repeats_an_action_that_failed(fleet: Fleet, error: Exception) -> None:
     actions = FakeActions(tidy=error)
     with fleet.worker(actions):
-        ended = outcome(fleet, begin(fleet, playbook_of("steps: [{id: tidy, action: tidy}]")))
+        run_id = begin(fleet, playbook_of("steps: [{id: tidy, action: tidy}]"))
+        ended = outcome(fleet, run_id)
     kind = type(error).__name__ if isinstance(error, PackError) else "InternalError"
     assert (ended["status"], ended["error"]["type"]) == ("failed", kind)
     assert actions.counts == {"tidy": 1}
-    assert "Traceback" not in str(ended)
+    history = str(fleet.call(fleet.handle(run_id).fetch_history()))
+    assert "Traceback" not in history
+    assert str(ROOT) not in history
 
 
 def test_a_handler_of_the_playbook_sees_the_error_of_an_activity(fleet: Fleet) -> None:
@@ -388,6 +392,15 @@ def test_a_run_with_invalid_inputs_is_refused_before_it_starts(fleet: Fleet) -> 
     start = fleet.runs.start(playbook_of(TWO_STEPS), {"kye": "k"}, run_id="r", traits=TRAITS, now=NOW)
     with pytest.raises(ParameterError, match="unknown input 'kye'"):
         fleet.call(start)
+
+
+def test_a_message_that_the_server_would_refuse_is_refused_with_its_size(fleet: Fleet) -> None:
+    text = HEAD.replace("inputs: {", "inputs: {more: {type: string, description: More.}, ")
+    inputs = {"key": "k", "more": "x" * LARGEST_BYTES}
+    start = fleet.runs.start(load(text + TWO_STEPS), inputs, run_id="large", traits=TRAITS, now=NOW)
+    for call in (start, fleet.runs.signal("large", "approval", "x" * LARGEST_BYTES)):
+        with pytest.raises(ParameterError, match="larger than"):
+            fleet.call(call)
 
 
 def test_a_playbook_that_writes_files_needs_the_setting(fleet: Fleet) -> None:
