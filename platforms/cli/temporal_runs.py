@@ -16,7 +16,6 @@ from platforms.playbook_session import traits
 from playbooks.drivers.store.records import RunSummary
 from playbooks.engine.state import RunState
 from playbooks.language.format import Playbook
-from playbooks.language.inputs import accept
 
 if TYPE_CHECKING:
     from playbooks.drivers.temporal.client import Runs
@@ -37,7 +36,6 @@ def start(
     from playbooks.drivers.temporal.client import run_id_of  # noqa: PLC0415 -- the extra
 
     require_sound(playbook)
-    accept(playbook, inputs)
     now = datetime.now(UTC)
     run_id = run_id_of(playbook, inputs, f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}")
     started = _call(lambda runs: runs.start(playbook, inputs, run_id=run_id, traits=traits(), now=now), environment)

@@ -36,6 +36,7 @@ from playbooks.engine.state import ActionTraits, RunState, open_state
 from playbooks.language.errors import RunEnded, RunNotFound, TemporalUnavailable
 from playbooks.language.filters import file_name
 from playbooks.language.format import Playbook
+from playbooks.language.inputs import accept
 
 # How long a worker may take to answer for a run.
 ANSWER = timedelta(seconds=10)
@@ -88,6 +89,7 @@ class Runs:
                 help="Nothing was started. Set CFES_TEMPORAL_FILES to the URL of a folder in an object store, such as "
                 "s3://evidence/runs, or to a folder that all workers share.",
             )
+        accept(playbook, inputs)
         given = RunInput(
             playbook=playbook.document(),
             inputs=dict(inputs),

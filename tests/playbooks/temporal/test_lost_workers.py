@@ -8,7 +8,7 @@ import json
 import signal
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,17 @@ from typing import Any
 import pytest
 
 from platforms.playbook_session import traits
+from playbooks import library
+from playbooks.language.format import Playbook
 from playbooks.language.loading import load
 from sandbox.faults import Fault
 from sandbox.server import RunningSandbox
 from sandbox.settings import Pace
-from tests.conftest import CAMPAIGN
+from tests.conftest import CAMPAIGN, EXAMPLE_ALERT
 from tests.object_stores import Bucket
 from tests.playbooks.temporal.servers import Fleet, TemporalServer, WorkerProcess, wait_until
 
-PURGE = f"""\
+PURGE = load(f"""\
 playbook: 1
 id: purge
 title: Move a campaign
@@ -49,9 +51,9 @@ outputs:
   moved: "{{{{ steps.wait.job.messages_successful }}}}"
   complete: "{{{{ steps.rows.complete }}}}"
   files: "{{{{ steps.rows.files }}}}"
-"""
+""")
 
-WAITING = """\
+WAITING = load("""\
 playbook: 1
 id: waiting
 title: Wait for an approval
@@ -60,7 +62,7 @@ inputs: {alert: {type: string, description: The alert's ID.}}
 steps:
   - {id: jobs, action: list-jobs}
   - {id: ok, pause: approval, within: 3600, otherwise: Nobody approved.}
-"""
+""")
 
 
 class Site:
@@ -89,18 +91,17 @@ class Site:
         assert self.start_all([alert]) == [True]
         return self.run_id(alert)
 
-    def start_all(self, alerts: list[str], playbook: str = PURGE) -> list[bool]:
+    def start_all(self, alerts: list[str], playbook: Playbook = PURGE) -> list[bool]:
         """Start a run for each alert at the same time. Return whether each one was started."""
-        loaded, known, now = load(playbook), traits(), datetime.now(UTC)
 
         async def start() -> list[bool]:
-            starts = [
-                self.fleet.runs.start(loaded, {"alert": alert}, run_id=self.run_id(alert), traits=known, now=now)
-                for alert in alerts
-            ]
-            return await asyncio.gather(*starts)
+            return await asyncio.gather(*(self.starting(alert, playbook, {"alert": alert}) for alert in alerts))
 
         return self.fleet.call(start())
+
+    def starting(self, alert: str, playbook: Playbook, inputs: dict[str, Any]) -> Coroutine[Any, Any, bool]:
+        run_id, now = self.run_id(alert), datetime.now(UTC)
+        return self.fleet.runs.start(playbook, inputs, run_id=run_id, traits=traits(), now=now)
 
     def waiting(self) -> list[str]:
         """Return the IDs of the runs that wait for a signal."""
@@ -201,6 +202,20 @@ def test_a_run_survives_the_loss_of_its_worker(step: str, make_site: Callable[..
     evidence = bucket.get(file.removeprefix(f"s3://{bucket.name}/"))
     assert evidence is not None
     assert "evidence.json" in str(zipfile.ZipFile(io.BytesIO(evidence)).namelist())
+
+
+@pytest.mark.exhaustive
+def test_the_shipped_purge_leaves_its_evidence_in_the_store(make_site: Callable[..., Site], bucket: Bucket) -> None:
+    site = make_site()
+    site.add_workers(2)
+    alert = json.loads(EXAMPLE_ALERT.read_text())
+    assert site.fleet.call(site.starting("alert-1", library.find("phish-campaign-purge"), {"alert": alert}))
+    ended = site.outcome(site.run_id("alert-1"))
+    assert ended["status"] == "completed"
+    assert_moved_once(site)
+    [folder] = {name.rpartition("/")[0] for name in bucket.objects()}
+    assert ended["directory"] == bucket.url(folder)
+    assert f"{folder}/evidence.zip" in bucket.objects()
 
 
 @pytest.mark.exhaustive

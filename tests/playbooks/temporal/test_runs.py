@@ -388,8 +388,9 @@ def test_a_run_stays_with_the_version_of_the_workers_that_began_it(fleet: Fleet)
     assert (fleet.versions(old), fleet.versions(new)) == ({"v1"}, {"v2"})
 
 
-def test_a_run_with_invalid_inputs_is_refused_before_it_starts(fleet: Fleet) -> None:
-    start = fleet.runs.start(playbook_of(TWO_STEPS), {"kye": "k"}, run_id="r", traits=TRAITS, now=NOW)
+@pytest.mark.parametrize("head", [HEAD, HEAD.replace('key: "{{ inputs.key }}"\n', "")], ids=["with a key", "without"])
+def test_a_run_with_invalid_inputs_is_refused_before_it_starts(head: str, fleet: Fleet) -> None:
+    start = fleet.runs.start(load(head + TWO_STEPS), {"kye": "k"}, run_id="r", traits=TRAITS, now=NOW)
     with pytest.raises(ParameterError, match="unknown input 'kye'"):
         fleet.call(start)
 
