@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeVar
 from benchmarks import (
     create_once,
     export,
+    playbook_steps,
     preview,
     process_start,
     reconcile,
@@ -52,6 +53,7 @@ class Scale(NamedTuple):
     state_writes: int = run_store.WRITES
     temporal_pairs: int = temporal_runs.RUNS
     waits: int = waiting.JOBS
+    playbook_rounds: int = playbook_steps.ROUNDS
 
 
 QUICK = Scale(
@@ -73,6 +75,7 @@ QUICK = Scale(
     state_writes=5,
     temporal_pairs=1,
     waits=10,
+    playbook_rounds=2,
 )
 
 
@@ -93,6 +96,8 @@ def measure(scale: Scale) -> Iterator[Line]:
     yield create_once.line(part("Create once", creates, create_once.report))
     stores = list(run_store.measure(scale.stored_runs, scale.state_writes))
     yield run_store.line(part("The run store", stores, run_store.report))
+    steps = playbook_steps.measure(rounds=scale.playbook_rounds)
+    yield playbook_steps.line(part("Playbook steps", steps, playbook_steps.report))
     yield tick_states.line(part("States of advance-run", list(tick_states.measure()), tick_states.report))
     pairs = temporal_runs.measure(scale.temporal_pairs)
     yield temporal_runs.line(part("Runs on Temporal", pairs, temporal_runs.report))

@@ -99,7 +99,7 @@ def large(alert: Mapping[str, Any]) -> dict[str, Any]:
 def run_to_the_end(
     title: str, inputs: Mapping[str, Any], api: EmailSecurity, directory: Path
 ) -> tuple[Measured, dict[str, Any]]:
-    """Return the figures of a run, and its result."""
+    """Return the figures of a run until it ends or waits for a signal, and its last answer."""
     params: dict[str, Any] = {
         "playbook": "phish-campaign-purge",
         "inputs": inputs,
@@ -114,13 +114,13 @@ def run_to_the_end(
         found = ACTION.run(params, api)
         times.append((time.process_time() - began) * 1000)
         results.append(len(json.dumps(found)))
-        if found["next"] == "done":
+        if found["next"] in ("done", "signal"):
             break
         if found["next"] == "sleep":
             api.clock.sleep(found["seconds"])
         params = json.loads(json.dumps(found["run"]))
     moved = len(list(directory.glob("state-*.json")))
-    return Measured(title, len(events), max(events), max(results), moved, statistics.median(times)), found["result"]
+    return Measured(title, len(events), max(events), max(results), moved, statistics.median(times)), found
 
 
 def measure() -> Iterator[Measured]:
@@ -155,12 +155,12 @@ def _of_alert(
     }
     with EmailSecurity(Connection.checked(settings), clock=clock) as api:
         name = title.replace(" ", "-")
-        _, refused = run_to_the_end(title, {"alert": alert}, api, folder / f"{name}-refused")
-        plan = refused["outputs"]["to_approve"]
+        _, waiting = run_to_the_end(title, {"alert": alert}, api, folder / f"{name}-waiting")
+        plan = waiting["waits_for"][0]["about"]["plan"]
         inputs = {"alert": alert, "plan": plan, "approvals": approvers.tokens(plan, clock)}
-        measured, result = run_to_the_end(f"{title}, {APPROVALS} approvals", inputs, api, folder / name)
-        if result["status"] != "completed":
-            raise SystemExit(f"the run did not complete, so the figures are invalid: {result['error']}")
+        measured, ended = run_to_the_end(f"{title}, {APPROVALS} approvals", inputs, api, folder / name)
+        if (ended["result"] or {}).get("status") != "completed":
+            raise SystemExit(f"the run did not complete, so the figures are invalid: {ended['result']}")
         yield measured
 
 

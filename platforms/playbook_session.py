@@ -19,6 +19,7 @@ from core.clock import Clock, SystemClock
 from core.errors import CheckRefused, some_of
 from core.json_values import Json, shown
 from core.quantity import counted
+from platforms.ended_runs import plan_of
 from platforms.journal_key import journal_key, temporary_key
 from platforms.session import Session
 from playbooks.drivers import local
@@ -64,7 +65,7 @@ Start = Callable[[Hooks], Outcome]
 class Prepared:
     """A run to begin, to resume or to report. ended: the outcome of a run that has already ended, and is not repeated.
 
-    begun: the run exists, so its start resumes it.
+    begun: the run exists, so its start resumes it. plan: that of an existing run, if it has one.
     """
 
     run_id: str
@@ -72,6 +73,7 @@ class Prepared:
     start: Start
     begun: bool = False
     ended: Outcome | None = None
+    plan: Mapping[str, Json] | None = None
 
 
 def open_store(environment: Mapping[str, str] | None = None, clock: Clock | None = None) -> RunStore:
@@ -154,7 +156,7 @@ def prepare_run(
             continue
         _refuse_other_inputs(run_id, playbook, inputs, state)
         ended = outcome_of(began_with, state) if isinstance(end, End) and end.status != "failed" else None
-        return Prepared(run_id, Path(state.directory), resume_of(store, run_id), begun=True, ended=ended)
+        return Prepared(run_id, Path(state.directory), resume_of(store, run_id), True, ended, plan_of(state))
     raise CheckRefused(
         f"{counted(MOST_ATTEMPTS, 'run')} of the key {key!r} ended before they changed anything",
         help="Nothing was run. Find out why: cfes playbook runs",
@@ -189,7 +191,8 @@ def _resume(store: RunStore, run_id: str, hooks: Hooks) -> Outcome:
 
 def _refuse_other_inputs(run_id: str, playbook: Playbook, inputs: Mapping[str, Json], state: RunState) -> None:
     given = accept(playbook, inputs)
-    others = [name for name in playbook.inputs if name in state.inputs and state.inputs[name] != given[name]]
+    # An input that is left out now does not contradict what the run began with.
+    others = [name for name in inputs if name in state.inputs and state.inputs[name] != given[name]]
     if others:
         attempt = " To begin another run for it, add --set attempt=2." if "attempt" in playbook.inputs else ""
         raise CheckRefused(

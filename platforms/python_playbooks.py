@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from connectors.email_security import EmailSecurity
+from platforms.ended_runs import left_by, with_left
 from platforms.playbook_checks import require_sound
 from platforms.playbook_session import (
     CALLS,
@@ -23,6 +24,7 @@ from platforms.playbook_session import (
 )
 from platforms.session import Session
 from playbooks import library
+from playbooks.drivers.outcome import Outcome
 from playbooks.language.inputs import accept
 
 
@@ -59,7 +61,7 @@ def run_playbook(
     with open_store() as store:
         prepared = prepare_run(store, found, inputs, None if directory is None else Path(directory), scope=scope)
         if prepared.ended is not None:
-            return prepared.ended.closing_document()
+            return _with_left(prepared.ended, prepared.plan, connection)
         return _drive(prepared.start, prepared.directory, connection, connect_first=is_connected(found))
 
 
@@ -81,3 +83,13 @@ def _drive(start: Start, place: Path, connection: EmailSecurity | None, *, conne
             # Without a connection, no run is left behind.
             session.connect()
         return drive(session, start).closing_document()
+
+
+def _with_left(ended: Outcome, plan: Mapping[str, Any] | None, connection: EmailSecurity | None) -> dict[str, Any]:
+    """Return the document of a run that had already ended, with what its job has left."""
+    if plan is not None:
+        with Session(
+            EmailSecurity.from_environment if connection is None else lambda: nullcontext(connection)
+        ) as session:
+            ended = with_left(ended, left_by(session.connect(), ended, plan))
+    return ended.closing_document()

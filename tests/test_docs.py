@@ -83,9 +83,6 @@ EXITS: dict[str, dict[str, int]] = {
         "cfes get-job --job-id 00000000-0000-4000-8000-000000000000 > answer.json": 5,
     },
     "docs/how-to/verify-an-evidence-bundle.md": {"cfes verify case-42.zip --public-key evidence.pub": 8},
-    "docs/how-to/require-two-approvers.md": {
-        "cfes playbook run phish-campaign-purge --input alert.json --plan-only --out plan.json": 3,
-    },
 }
 
 # Why a block marked `no-run` is not run, by its first line.

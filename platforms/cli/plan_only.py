@@ -13,6 +13,7 @@ from typing import Any
 from actions.contract import catalog
 from actions.contract.action import Action
 from core.errors import OutputError, ParameterError
+from core.quantity import counted
 from platforms.cli import playbook_run
 from platforms.cli.errors import NoPlan, NothingToPlan
 from platforms.cli.inputs.flag_words import document_in_flags, result_in_flags
@@ -39,6 +40,8 @@ INTERRUPTED = "Interrupted. Nothing was changed, and there is no run to resume."
 # `--out -`: standard output, also where it is a terminal.
 STANDARD_OUTPUT = "-"
 
+
+NOTIFY = "notify"
 
 # What only a run that is kept has.
 OF_A_RUN = ("steps", "run_id", "key", "directory", "resumable", "waits_for")
@@ -71,6 +74,10 @@ class StoppingGate(Gate):
         if action.may_change(params):
             shown = self._previews.of(action, params)
             raise ChangeReached(upcoming, shown, self._plan(params, shown))
+
+    def result_without_running(self, action: Action[Any, Any]) -> dict[str, Any] | None:
+        """Return the result of a notification, which is not sent: the run that it would tell of is not kept."""
+        return {**action.example_result, "sent": 0, "channels": [], "warnings": []} if action.id == NOTIFY else None
 
     def _plan(self, params: Mapping[str, Any], shown: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
         """Return the plan that the step is given, else the one from its preview, else the last one that was made.
@@ -164,6 +171,10 @@ def plan_only(
         except ChangeReached as reached:
             _show_reached(screen, playbook, reached, file)
             return 0
+    plan = ((outcome.waits_for or {}).get("about") or {}).get("plan")
+    if isinstance(plan, Mapping):
+        _show_waiting(screen, playbook, outcome, plan, file)
+        return 0
     if outcome.error is not None:
         outcome = replace(outcome, error=document_in_flags(outcome.error, terms.flags))
     plans = made[-1].plans
@@ -181,22 +192,30 @@ def _show_reached(screen: Screen, playbook: Playbook, reached: ChangeReached, fi
     if reached.plan is None:
         raise NoPlan(f"the run stopped {before}, which takes no plan")
     screen.say(f"Stopped {before}. Nothing was changed.", STRONG)
+    _keep_plan(screen, playbook, reached.plan, file, step=reached.step_id, action=reached.action.id)
+
+
+def _show_waiting(
+    screen: Screen, playbook: Playbook, outcome: Outcome, plan: Mapping[str, Any], file: PlanFile
+) -> None:
+    """Show that the plan needs approvals before its step, and write it."""
+    waits_for = outcome.waits_for or {}
+    needed = counted(int(waits_for.get("count") or 1), "approval")
+    screen.say(f"Stopped before {waits_for.get('signal')}: the plan needs {needed}. Nothing was changed.", STRONG)
+    _keep_plan(screen, playbook, plan, file, step=str(waits_for.get("signal")), action=None)
+
+
+def _keep_plan(
+    screen: Screen, playbook: Playbook, plan: Mapping[str, Any], file: PlanFile, *, step: str, action: str | None
+) -> None:
     if file.is_file:
-        file.write(reached.plan)
+        file.write(plan)
         _show_next_command(screen, playbook, file)
         if screen.json:
-            named = {name: reached.plan.get(name) for name in ("plan_hash", "messages")}
-            screen.write_json(
-                {
-                    "status": "planned",
-                    "step": reached.step_id,
-                    "action": reached.action.id,
-                    **named,
-                    "plan_file": file.name,
-                }
-            )
+            named = {name: plan.get(name) for name in ("plan_hash", "messages")}
+            screen.write_json({"status": "planned", "step": step, "action": action, **named, "plan_file": file.name})
     elif screen.json or file.name == STANDARD_OUTPUT:
-        screen.write_json(reached.plan)
+        screen.write_json(plan)
     else:
         screen.say("To keep the plan, add --out FILE.")
 

@@ -32,6 +32,7 @@ from platforms.cli.views.progress_bar import Bar
 from platforms.cli.views.run import RunView
 from platforms.cli.views.run_end import seconds_of, show_closing
 from platforms.cli.views.screen import Screen
+from platforms.ended_runs import left_by, with_left
 from platforms.playbook_session import (
     CALLS,
     STAY,
@@ -91,7 +92,7 @@ def begin(screen: Screen, playbook: Playbook, inputs: Mapping[str, Any], directo
     with _store(terms) as store:
         prepared = prepare(screen, store, playbook, inputs, directory, terms)
         if prepared.ended is not None:
-            return _report_ended(screen, prepared.ended, terms)
+            return _report_ended(screen, prepared.ended, prepared.plan, terms)
         if prepared.begun:
             screen.say(f"A run for this key has begun before: {prepared.run_id}. This command continues it.", WARNING)
         connected = is_connected(playbook)
@@ -250,7 +251,9 @@ def drive(
         view.thinking = gate.thinking
 
         def run_action(action: Action[Any, Any], params: dict[str, Any]) -> dict[str, Any]:
-            result = session.run(action, gate.bind(params))
+            result = gate.result_without_running(action)
+            if result is None:
+                result = session.run(action, gate.bind(params))
             if action.id == PREVIEW:
                 previews.plans.append(result)
             return result
@@ -278,9 +281,16 @@ def drive(
             raise approval.not_approved(prepared.run_id, declined.changes) from None
 
 
-def _report_ended(screen: Screen, outcome: Outcome, terms: Terms) -> int:
-    """Report a run that had already ended, and return its exit code."""
+def _report_ended(screen: Screen, outcome: Outcome, plan: Mapping[str, Any] | None, terms: Terms) -> int:
+    """Report a run that had already ended, with what its job has left, and return its exit code."""
     screen.say(f"This run has already ended, so nothing was run: {outcome.run_id} ({outcome.status}).", WARNING)
+    left = None
+    if plan is not None:
+        with EmailSecurity.from_environment(terms.environment) as api:
+            left = left_by(api, outcome, plan)
+    if left is not None:
+        screen.say(left.message, WARNING if left.remaining else "")
+        outcome = with_left(outcome, left)
     if terms.flags and any(flag.pointer == "/attempt" for flag in terms.flags):
         screen.say("To begin another run for it, add --set attempt=2.")
     return _end(screen, outcome, terms, {})

@@ -98,6 +98,10 @@ class Gate:
         """Return the parameters to run the action with."""
         return params
 
+    def result_without_running(self, action: Action[Any, Any]) -> dict[str, Any] | None:  # noqa: ARG002 -- for subclasses
+        """Return the result of an action that is not run; None for an action that is."""
+        return None
+
 
 class AskingGate(Gate):
     """Asks for confirmation before each action that needs it, once per step.

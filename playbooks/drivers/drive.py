@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from core import instants
@@ -187,8 +187,11 @@ class Drive:
         if self._hooks.before_action is not None:
             begun = again or at.record.attempts > 1 or at.record.doubt is not None
             self._hooks.before_action(Upcoming(command, at.path, begun, changes(self._playbook, state)))
-        since = instants.format_shortest(self._clock.now())
-        self.write(state, [{"place": list(place), "step_id": command.step_id, "since": since}])
+        traits = state.traits.get(command.action)
+        if traits is None or traits.effect != "read":
+            # After a kill, an action that only reads leaves no doubt.
+            since = instants.format_shortest(self._clock.now())
+            self.write(state, [{"place": list(place), "step_id": command.step_id, "since": since}])
         self.observer.step_started(at, command, again=again)
         self._in_flight = set()
         try:
@@ -249,8 +252,20 @@ class Drive:
                 found = [*changes(self._playbook, after), Change(path, command.action, "unknown", None)]
                 raise with_changes(error, found) from None
             raise
-        self.report(steps_reached(self._playbook, state), steps_reached(self._playbook, after))
+        self.report(steps_reached(self._playbook, state), self._with_result(after, commands.get(place), place, event))
         return after
+
+    def _with_result(self, state: RunState, command: Command | None, place: Place, event: Event) -> list[Reached]:
+        """Return the steps that were reached. A sub-playbook that has ended keeps no result, which the event has."""
+        reached = steps_reached(self._playbook, state)
+        if not isinstance(event, ActionSucceeded) or not isinstance(command, RunAction):
+            return reached
+        path = path_of(place, command.step_id)
+        record = next((at.record for at in reached if at.path == path and at.record.result is None), None)
+        if record is None:
+            return reached
+        shown = record.model_copy(update={"result": dict(event.result)})
+        return [replace(at, record=shown) if at.path == path else at for at in reached]
 
     def _at(self, state: RunState, place: Place, command: Command) -> Reached:
         path = path_of(place, getattr(command, "step_id", ""))

@@ -1,4 +1,4 @@
-"""The calls of an action step: the first, the repetitions and the retries."""
+"""The commands of action steps (the first call, repetitions, retries) and of pause steps."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from core import instants
 from core.json_values import Json
 from core.quantity import counted
 from playbooks.engine.retrying import automatic_delay, with_default_key
-from playbooks.engine.state import PendingRun, StepRecord
+from playbooks.engine.state import PendingRun, PendingSignal, StepRecord
 from playbooks.language.errors import RepeatLimitReached
 from playbooks.language.expressions import OMIT
-from playbooks.language.format import ActionStep, ErrorHandler, PlaybookStep
+from playbooks.language.format import ActionStep, ErrorHandler, PauseStep, PlaybookStep
 
 if TYPE_CHECKING:
     from playbooks.engine.walk import Walk
@@ -90,3 +90,16 @@ def handler_of(
         if fits and walk.at("on_error", number, "when").condition(context):
             return number, handler
     return -1, None
+
+
+def pending_signal(walk: Walk, step: PauseStep) -> PendingSignal:
+    """Return the command of the current pause step."""
+    seconds = walk.at("within").pause_seconds(walk.context())
+    return PendingSignal(
+        step_id=step.id,
+        name=step.pause,
+        until=walk.after(seconds),
+        seconds=seconds,
+        count=walk.at("count").count(walk.context()),
+        about=walk.at("about").value(walk.context({"omit": OMIT})),
+    )

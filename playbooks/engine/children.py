@@ -32,12 +32,11 @@ def begin_more(walk: Walk, step: PlaybookStep) -> None:
         if active >= step.at_most or any(_ends_parent(walk, step, child) for child in state.children):
             return
         index = len(state.children)
-        name = changes.child_name(step, index)
         scope = {} if step.for_each is None else {"item": state.items[index], "index": index}
         given = walk.at("with").value(walk.context({"omit": OMIT, **scope}))
         child = RunState(
             playbook=PlaybookVersion(id=part.id, sha256=part.sha256),
-            run_id=f"{state.run_id}/{name}",
+            run_id=state.run_id,
             key=state.key,
             # With for_each each run has files of its own.
             directory=state.directory if step.for_each is None else f"{state.directory}/{step.id}-{index + 1}",

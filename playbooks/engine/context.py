@@ -14,13 +14,17 @@ from playbooks.language.program import Program
 
 
 def context_of(playbook: Playbook, state: RunState, now: str, *, ended: bool = False) -> dict[str, Any]:
-    """Return the variables of expressions. ended: a step that runs a playbook has a result also if it failed."""
+    """Return the variables of expressions.
+
+    ended: a playbook whose end has ended this run also has a result, so that the outputs can show what it did.
+    """
     results: dict[str, Json] = {}
     errors: dict[str, Json] = {}
     reasons: dict[str, str] = {}
-    for step in playbook.steps:
+    for index, step in enumerate(playbook.steps):
         record = state.steps.get(step.id)
-        usable = record is not None and (record.status == "succeeded" or (ended and isinstance(step, PlaybookStep)))
+        has_ended = ended and index == state.position and isinstance(step, PlaybookStep)
+        usable = record is not None and (record.status == "succeeded" or has_ended)
         if record is not None and usable and record.result is not None:
             results[step.id] = record.result
         else:

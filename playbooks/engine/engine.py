@@ -105,7 +105,7 @@ def run_key(playbook: Playbook, inputs: Mapping[str, Json]) -> str | None:
 def actions_of(playbook: Playbook) -> set[str]:
     """Return the IDs of the actions that the playbook and its sub-playbooks run."""
     every = (playbook, *playbook.parts.values())
-    return {step.action for one in every for step in one.steps if isinstance(step, ActionStep)}
+    return {step.action for one in every for step in (*one.steps, *one.at_end) if isinstance(step, ActionStep)}
 
 
 def next_commands(playbook: Playbook, state: RunState) -> dict[Place, Command]:
@@ -269,9 +269,12 @@ def _child(playbook: Playbook, state: RunState, name: str) -> tuple[PlaybookStep
 def _copied(playbook: Playbook, state: RunState) -> RunState:
     """Return a copy whose current step can be changed. Everything else is shared and never changed."""
     steps = dict(state.steps)
-    current = playbook.steps[state.position].id if state.position < len(playbook.steps) else None
-    if current in steps:
-        steps[current] = steps[current].model_copy()
+    changing = [playbook.steps[state.position].id] if state.position < len(playbook.steps) else []
+    if state.closing is not None:
+        changing += [step.id for step in playbook.at_end]
+    for step_id in changing:
+        if step_id in steps:
+            steps[step_id] = steps[step_id].model_copy()
     return state.model_copy(update={"steps": steps})
 
 
@@ -296,6 +299,8 @@ def _doubt(playbook: Playbook, state: RunState, place: Place) -> None:
 def _reopen(walk: Walk) -> None:
     """Repeat the action that has ended the run as failed, also in a sub-playbook."""
     state = walk.state
+    for closing in walk.playbook.at_end:
+        state.steps.pop(closing.id, None)
     step = walk.playbook.steps[state.position]
     if not isinstance(step, PlaybookStep) or not state.children:
         state.pending = None

@@ -30,7 +30,8 @@ def steps_reached(playbook: Playbook, state: RunState) -> list[Reached]:
 
     Steps of sub-playbooks that have ended have no results, and those of a for_each with many steps are left out.
     """
-    return list(_reached(playbook, playbook.parts, state, ()))
+    at_end = [Reached((), step, state.steps[step.id]) for step in playbook.at_end if step.id in state.steps]
+    return [*_reached(playbook, playbook.parts, state, ()), *at_end]
 
 
 def inner_records(state: RunState, step: PlaybookStep) -> dict[str, StepRecord]:
@@ -61,7 +62,7 @@ def _reached(playbook: Playbook, parts: Mapping[str, Playbook], state: RunState,
 
 
 def _step_at(playbook: Playbook, parts: Mapping[str, Playbook], names: list[str]) -> Step:
-    by_id = {step.id: step for step in playbook.steps}
+    by_id: dict[str, Step] = {step.id: step for step in (*playbook.steps, *playbook.at_end)}
     step = by_id[names[0].partition("[")[0]]
     if len(names) == 1 or not isinstance(step, PlaybookStep):
         return step

@@ -6,6 +6,7 @@
      "position": index of the current step,  "commands": number of commands so far,
      "steps": {step id: {"status", "started", "ended", "attempts", "repeats", "retries", "result", "error",
                          "doubt", "reason", "inner", "changes"}},
+     "closing": the end of a run whose `at_end` actions are not done, or null,
      "items": the items of the current step's for_each,  "children": [the states of the playbooks that it runs],
      "pending": the next command}
 
@@ -116,6 +117,13 @@ class End(_Part):
     message: str | None
 
 
+class Closing(_Part):
+    """The end of a run whose `at_end` actions are not done. position: the next of them."""
+
+    end: End
+    position: int = Field(0, ge=0)
+
+
 Pending = Annotated[PendingRun | PendingSleep | PendingSignal | PendingChildren | End, Field(discriminator="kind")]
 
 
@@ -133,6 +141,7 @@ class RunState(_Part):
     steps: dict[str, StepRecord] = Field(default_factory=dict)
     items: list[Any] = Field(default_factory=list)
     children: list[RunState] = Field(default_factory=list)
+    closing: Closing | None = None
     pending: Pending | None = None
 
     def document(self) -> dict[str, Json]:
@@ -190,9 +199,10 @@ def _refuse_contradictions(playbook: Playbook, parts: Mapping[str, Playbook], st
 
 def _contradiction(playbook: Playbook, state: RunState) -> str | None:
     ids = [step.id for step in playbook.steps]
+    at_end = {step.id for step in playbook.at_end}
     contradictions = {
         "its inputs are not those of the playbook": set(state.inputs) != set(playbook.inputs),
-        "it has steps that were not reached yet": not set(state.steps) <= set(ids[: state.position + 1]),
+        "it has steps that were not reached yet": not set(state.steps) - at_end <= set(ids[: state.position + 1]),
         "it has no record of steps that came before": not set(ids[: state.position]) <= set(state.steps),
         "it has no next command": state.pending is None,
         "its next command does not belong to its current step": not _fits_position(playbook, state),
@@ -205,6 +215,11 @@ def _fits_position(playbook: Playbook, state: RunState) -> bool:
     pending = state.pending
     if pending is None or isinstance(pending, End):
         return True
+    if state.closing is not None:
+        at_end = playbook.at_end[state.closing.position : state.closing.position + 1]
+        return isinstance(pending, PendingRun) and [(s.id, s.action) for s in at_end] == [
+            (pending.step_id, pending.action)
+        ]
     step = playbook.steps[state.position] if state.position < len(playbook.steps) else None
     record = state.steps.get(pending.step_id)
     if step is None or pending.step_id != step.id or record is None or record.status != "running":

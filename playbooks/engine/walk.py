@@ -8,9 +8,9 @@ from typing import Any, Literal
 from core import instants
 from core.errors import CheckRefused, InternalError, ParameterError
 from core.json_values import Json, plain
-from playbooks.engine import changes, children
+from playbooks.engine import changes, children, closing
 from playbooks.engine.bundle import Bundle
-from playbooks.engine.calls import handler_of, next_call, seconds_to_repeat, seconds_to_retry
+from playbooks.engine.calls import handler_of, next_call, pending_signal, seconds_to_repeat, seconds_to_retry
 from playbooks.engine.context import context_of, outputs_of
 from playbooks.engine.state import (
     Doubt,
@@ -68,6 +68,9 @@ class Walk:
 
     def succeeded(self, result: dict[str, Json]) -> None:
         """Record the result of the pending action."""
+        if self.state.closing is not None:
+            closing.go_on(self, result=result)
+            return
         step, record = self._action()
         before = record.result
         record.repeats += 1
@@ -85,12 +88,17 @@ class Walk:
 
     def failed(self, error: dict[str, Json], exit_code: int) -> None:
         """Record that the pending action failed. A matching handler decides, or the action is repeated by itself."""
+        if self.state.closing is not None:
+            closing.go_on(self, error=error)
+            return
         self._fail(error, exit_code, retry=True)
 
     def bad_result(self, why: str) -> None:
         """Record that the action returned a value that can't be kept."""
-        step, _ = self._action()
-        error = InternalError(f"the result of action {step.action} in step '{step.id}' can't be stored: it {why}")
+        pending = self._pending_run()
+        error = InternalError(
+            f"the result of action {pending.action} in step '{pending.step_id}' can't be stored: it {why}"
+        )
         self.failed(changes.error_document(error), error.exit_code)
 
     def slept(self) -> None:
@@ -148,6 +156,10 @@ class Walk:
 
     def cancel(self, error: dict[str, Json], exit_code: int, message: str) -> None:
         """End the run, and the runs of its sub-playbooks, before the next command."""
+        if self.state.closing is not None:
+            # It has ended: only its `at_end` actions are left out.
+            self.state.pending, self.state.closing = self.state.closing.end, None
+            return
         step, record = self._current()
         for index, child in enumerate(self.state.children):
             if isinstance(step, PlaybookStep) and not isinstance(child.pending, End):
@@ -190,26 +202,13 @@ class Walk:
                     return False
                 self._sleep(seconds, "sleep", None)
             case PauseStep():
-                self._pause(step)
+                self._command(pending_signal(self, step))
             case PlaybookStep():
                 self.state.items = self.at("for_each").items(self.context()) if step.for_each is not None else [None]
                 self.state.children = []
                 self.children_moved()
                 return True
         return True
-
-    def _pause(self, step: PauseStep) -> None:
-        seconds = self.at("within").pause_seconds(self.context())
-        self._command(
-            PendingSignal(
-                step_id=step.id,
-                name=step.pause,
-                until=self._after(seconds),
-                seconds=seconds,
-                count=self.at("count").count(self.context()),
-                about=self.at("about").value(self.context({"omit": OMIT})),
-            )
-        )
 
     def child_walk(self, step: PlaybookStep, index: int, child: RunState) -> Walk:
         """Return the walk of a run of the current step's playbook."""
@@ -249,10 +248,11 @@ class Walk:
             self._command(then)
             return
         step_id = self.playbook.steps[self.state.position].id
-        until = self._after(seconds)
+        until = self.after(seconds)
         self._command(PendingSleep(step_id=step_id, seconds=float(seconds), until=until, why=why, then=then))
 
-    def _after(self, seconds: float) -> str:
+    def after(self, seconds: float) -> str:
+        """Return the instant in so many seconds."""
         return instants.format_shortest(self.moment + timedelta(seconds=seconds))
 
     def _command(self, command: PendingRun | PendingSleep | PendingSignal) -> None:
@@ -316,9 +316,11 @@ class Walk:
             status, exit_code, error = "failed", broken.exit_code, changes.error_document(broken)
         if error is not None and not self.place:
             error, exit_code = changes.close(self.playbook, self.state, status, error, exit_code)
-        self.state.pending = End(
-            status=status, exit_code=exit_code, outputs=outputs, error=plain(error), message=message
-        )
+        end = End(status=status, exit_code=exit_code, outputs=outputs, error=plain(error), message=message)
+        if status == "cancelled":
+            self.state.pending, self.state.closing = end, None
+        else:
+            closing.begin(self, end)
 
     def context(self, scope: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the variables of the current step's expressions."""

@@ -22,6 +22,7 @@ MAX_REPEATS = 5000
 MAX_SLEEP_SECONDS = 86_400
 MAX_PAUSE_SECONDS = 2_592_000
 MAX_AT_MOST = 50
+MAX_AT_END = 5
 
 TypeName = Literal["string", "integer", "number", "boolean", "object", "array", "null"]
 Id = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
@@ -260,6 +261,13 @@ class Playbook(_Part):
     )
     inputs: dict[Name, InputSpec] = Field(default_factory=dict, description="The inputs, by name.")
     steps: list[Step] = Field(min_length=1, max_length=MAX_STEPS, description="The steps, in order.")
+    at_end: list[ActionStep] = Field(
+        default_factory=list,
+        max_length=MAX_AT_END,
+        description="Read-only actions, such as notify, that run when the run ends in any way but by cancelling it. "
+        "They may read `end`: status, event (the word of notify for it), exit_code, message, error and outputs. Their "
+        "failures change nothing.",
+    )
     outputs: dict[Name, Json] | str = Field(
         default_factory=dict,
         description="The outputs of a run, by name, or one expression that gives them all. An output is null if the "

@@ -66,19 +66,26 @@ def _with_ids(document: Json) -> Json:
     for number, step in enumerate(document["steps"], 1):
         kind = next((key for key in STEP_KINDS if key in step), None) if isinstance(step, dict) else None
         steps.append({"id": f"{kind}-{number}", **step} if kind is not None and "id" not in step else step)
-    parts = document.get("parts")
+    parts, at_end = document.get("parts"), document.get("at_end")
     if isinstance(parts, dict):
         document = {**document, "parts": {name: _with_ids(part) for name, part in parts.items()}}
+    if isinstance(at_end, list):
+        named = [
+            {"id": f"at-end-{n}", **s} if isinstance(s, dict) and "id" not in s else s for n, s in enumerate(at_end, 1)
+        ]
+        document = {**document, "at_end": named}
     return {**document, "steps": steps}
 
 
 def _contradictions(playbook: Playbook) -> list[Problem]:
     problems: list[Problem] = []
     seen: dict[str, int] = {}
-    for index, step in enumerate(playbook.steps):
+    placed = [(f"/steps/{index}/id", step) for index, step in enumerate(playbook.steps)]
+    placed += [(f"/at_end/{index}/id", step) for index, step in enumerate(playbook.at_end)]
+    for index, (pointer, step) in enumerate(placed):
         if step.id in seen:
             message = f"the step id {shown(step.id)} is used twice, first in step {seen[step.id] + 1}"
-            problems.append(Problem(pointer=f"/steps/{index}/id", message=message))
+            problems.append(Problem(pointer=pointer, message=message))
         seen.setdefault(step.id, index)
     primary = [name for name, spec in playbook.inputs.items() if spec.primary]
     problems += [

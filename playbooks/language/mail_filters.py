@@ -6,9 +6,9 @@ read in every spelling. An entry that can't be read is an error, or is named. It
 
 from __future__ import annotations
 
-from core.addresses import RelatedDomains, normal_form, read_addresses, read_one_address
+from core import verdict_counts
+from core.addresses import RelatedDomains, read_addresses, read_one_address
 from core.json_values import Json, shown
-from core.search_words import ADDRESS_CRITERIA, HARMFUL
 from playbooks.language.filter_values import FilterError, items_of, mapping_of, text_of
 
 
@@ -44,18 +44,8 @@ def related_domains(listed: Json, skip_unreadable: bool = False) -> RelatedDomai
 
 def has_criteria(search_params: Json, criteria: Json) -> bool:
     """Check whether a search has all these criteria with these values. Further criteria are allowed."""
-    search = mapping_of(search_params)
-    return all(
-        isinstance(search.get(name), str) and _normalized(name, search[name]) == _normalized(name, text_of(wanted))
-        for name, wanted in mapping_of(criteria).items()
-    )
-
-
-def _normalized(name: str, value: str) -> str:
-    """Return the normal form of a criterion's value."""
-    if name in ADDRESS_CRITERIA:
-        return normal_form(value)
-    return value if name == "exact_subject" else value.strip().lower()
+    wanted = {name: text_of(value) for name, value in mapping_of(criteria).items()}
+    return verdict_counts.has_criteria(mapping_of(search_params), wanted)
 
 
 def clean_percent(by_disposition: Json) -> float:
@@ -63,17 +53,16 @@ def clean_percent(by_disposition: Json) -> float:
 
     Harmful are MALICIOUS, MALICIOUS-BEC, SUSPICIOUS, SPOOF and SPAM.
     """
-    counts = {verdict: _count(count) for verdict, count in mapping_of(by_disposition).items()}
-    clean = sum(count for verdict, count in counts.items() if verdict not in HARMFUL)
-    return 100 * clean / max(sum(counts.values()), 1)
+    return verdict_counts.clean_percent(_counts(by_disposition))
 
 
 def breakdown(counts: Json) -> str:
     """Write a map of numbers as text, the largest first: `25 NONE, 1 MALICIOUS`."""
-    rows = sorted(
-        ((_count(count), name) for name, count in mapping_of(counts).items()), key=lambda row: (-row[0], row[1])
-    )
-    return ", ".join(f"{count} {name}" for count, name in rows)
+    return verdict_counts.breakdown(_counts(counts))
+
+
+def _counts(value: Json) -> dict[str, int]:
+    return {name: _count(count) for name, count in mapping_of(value).items()}
 
 
 def _domain(text: str) -> str:

@@ -231,6 +231,11 @@ def compiled(playbook: Playbook) -> Program:
         program.add(None, "/key", playbook.key, frozenset({"inputs"}))
     for index, step in enumerate(playbook.steps):
         _add_step(program, step, below("/steps", index))
+    for index, closing in enumerate(playbook.at_end):
+        at = below("/at_end", index)
+        names = BASE_NAMES | {"end"}
+        program.add(closing.id, below(at, "when"), closing.when, names, "condition")
+        program.add(closing.id, below(at, "with"), closing.with_, names | {"omit"})
     if isinstance(playbook.outputs, str):
         program.add(None, "/outputs", playbook.outputs, BASE_NAMES)
     else:

@@ -26,6 +26,7 @@ from remediation.evidence.bundle import Bundle, blocks_of, bundle_at
 from remediation.evidence.manifest import BundledFile, Manifest, Pack
 from remediation.evidence.signature import Signer
 from remediation.exports.files.atomic_file import FileRecord
+from remediation.exports.files.line_file import BUNDLE_ROWS
 from remediation.exports.files.partial_file import calls_beside, recorded_bytes
 from remediation.exports.files.path_checks import failed_before_writing
 from remediation.exports.formats.csv_table import write_csv
@@ -175,7 +176,7 @@ class BundleWriter:
             large=size > LARGE_BYTES,
         ) as bundle:
             with rows.proved_lines() as lines:
-                bundle.add("rows.ndjson", lines)
+                bundle.add(BUNDLE_ROWS, lines)
             with rows.proved_lines() as lines, bundle.file("rows.csv") as table:
                 write_csv(lines, table.write)
             summary = {

@@ -30,6 +30,7 @@ NUMBERS = {
     "process start": 3,
     "create once": 2,
     "run store": 4,
+    "playbook steps": 3,
     "advance-run": 2,
     "Temporal run": 2,
 }

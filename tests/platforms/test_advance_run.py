@@ -83,6 +83,16 @@ class StateMachine:
             params = found["run"]
         raise AssertionError("the run does not end")
 
+    def run_until_it_waits(self, params: Mapping[str, Any], most: int = 50) -> dict[str, Any]:
+        """Return the first pause that the run waits in."""
+        for _ in range(most):
+            found = self.call(params)
+            if found["next"] == "signal":
+                pause: dict[str, Any] = found["waits_for"][0]
+                return pause
+            params = found["run"]
+        raise AssertionError("the run does not wait")
+
 
 def purge(alert: dict[str, Any], directory: str, **inputs: Any) -> dict[str, Any]:
     return {"playbook": "phish-campaign-purge", "inputs": {"alert": alert, **inputs}, "directory": directory}
@@ -107,8 +117,7 @@ def test_an_alert_runs_from_search_to_report_with_its_files_in_a_store(
     outputs = result["outputs"]
     assert outputs["discovered"] == outputs["moved"] + outputs["failed"] + outputs["skipped"] >= 40
     assert (outputs["complete"], len(sandbox.state.truth()["jobs"])) == (True, 1)
-    names = [f"runs/case-42/{name}" for name in ("evidence.zip", "messages.csv", "messages.ndjson", "report.html")]
-    assert set(names) <= set(bucket.objects())
+    assert "runs/case-42/evidence.zip" in bucket.objects()
     assert max(machine.sizes) < LARGEST_ANSWER_BYTES
 
 
@@ -160,8 +169,7 @@ def test_a_call_that_was_killed_during_its_action_is_made_again(
         if found["next"] == "sleep":
             machine.clock.sleep(found["seconds"])
         params = found["run"]
-    create = "create-move-job" if name == "purge" else "release-job"
-    assert {"preview-job", create, "wait-for-job", "export-job-messages"} <= killed
+    assert {"preview-job", "create-job", "wait-for-job", "export-job-messages"} <= killed
     assert found["result"]["status"] == "completed", found["result"]
     assert len(sandbox.state.truth()["jobs"]) == 1
 
@@ -202,9 +210,7 @@ def test_a_large_alert_stays_below_the_limit_in_every_event_and_result(
         "Links": [f"https://invoice-portal.example/{number}/".ljust(2000, "x") for number in range(50)],
     }
     machine = StateMachine(sandbox)
-    first = machine.run(purge(alert, str(tmp_path / "first")))
-    plan = first["outputs"]["to_approve"]
-    assert plan is not None, first
+    plan = machine.run_until_it_waits(purge(alert, str(tmp_path / "first")))["about"]["plan"]
     tokens = [approval(plan, name, machine.clock.now()) for name in APPROVERS]
     result = machine.run(purge(alert, str(tmp_path / "second"), plan=plan, approvals=tokens))
     assert result["status"] == "completed", result
@@ -316,10 +322,17 @@ def test_a_list_of_alerts_gives_a_first_call_for_each(alert: dict[str, Any], san
 
 
 def test_an_invalid_entry_of_a_list_is_named_and_no_run_begins(alert: dict[str, Any], sandbox: RunningSandbox) -> None:
-    entries = [{"alert": alert}, {"alert": {**alert, "From": 5}}, {"alert": alert, "attempt": "x"}]
+    entries = [
+        {"alert": alert},
+        {"alert": {key: value for key, value in alert.items() if key != "AlertID"}},
+        {"alert": alert, "attempt": "x"},
+    ]
     with pytest.raises(ParameterError) as caught:
         StateMachine(sandbox).call({"playbook": "phish-campaign-purge", "inputs_list": entries})
-    assert [one["pointer"] for one in caught.value.problems] == ["/inputs_list/1/alert/From", "/inputs_list/2/attempt"]
+    assert [one["pointer"] for one in caught.value.problems] == [
+        "/inputs_list/1/alert/AlertID",
+        "/inputs_list/2/attempt",
+    ]
     assert caught.value.help.startswith("No run was begun.")
 
 

@@ -146,7 +146,7 @@ def test_an_alert_runs_to_its_end_and_a_lost_call_is_made_again(
     ended = Interpreter("run-playbook").run({"run": run}, function)
     assert (ended["output"]["status"], ended["output"]["run_id"]) == ("completed", "case-42"), ended
     assert len(sandbox.state.truth()["jobs"]) == 1
-    assert "runs/case-42/messages.ndjson" in bucket.objects()
+    assert "runs/case-42/evidence.zip" in bucket.objects()
 
 
 def test_a_run_that_does_not_complete_fails_the_execution(
@@ -213,5 +213,5 @@ def test_a_list_of_alerts_starts_one_run_each_and_reports_those_that_did_not_com
         assert only == {"run_id": last, "directory": str(tmp_path / last), "status": "completed", "exit_code": 0}
     begun = [event["params"]["run_id"] for event in function.events if "inputs" in event["params"]]
     assert len(begun) == len(dispositions)
-    assert (tmp_path / last / "report.html").is_file()
+    assert (tmp_path / last / "evidence.zip").is_file()
     assert len(sandbox.state.truth()["jobs"]) == 1

@@ -58,7 +58,7 @@ def run_until_created(playbook_id: str, inputs: dict[str, Any], api: EmailSecuri
 
     def act(action: str, params: dict[str, Any]) -> dict[str, Any]:
         result = catalog.find(action).run(params, api)
-        if action in ("create-move-job", "release-job"):
+        if action in ("create-job", "create-job"):
             made.append(result)
             raise JobExists
         return result

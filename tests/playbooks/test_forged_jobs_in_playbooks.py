@@ -15,7 +15,7 @@ from sandbox.clock import SECOND
 from sandbox.server import RunningSandbox
 from tests.actions.test_forged_jobs import PLAN_KEY, create_forged_job
 from tests.conftest import CAMPAIGN, EXAMPLE_ALERT
-from tests.playbooks.test_shipped_playbooks import ActionRecorder, purge
+from tests.playbooks.test_shipped_playbooks import ActionRecorder, evidence, purge
 
 Decoy = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -26,7 +26,7 @@ class StoppedAtCreate(Exception):
 
 class StopAtCreate(ActionRecorder):
     def __call__(self, action: str, params: dict[str, Any]) -> dict[str, Any]:
-        if action == "create-move-job":
+        if action == "create-job":
             self.calls.append((action, params))
             raise StoppedAtCreate
         return super().__call__(action, params)
@@ -58,7 +58,7 @@ def test_a_forged_job_with_another_request_fails_the_run_and_is_named(
     recorder = StopAtCreate(api)
     with pytest.raises(StoppedAtCreate):
         purge(alert, api, tmp_path / "spied", recorder, search_by="sender")
-    [create_params] = recorder.params_of("create-move-job")
+    [create_params] = recorder.params_of("create-job")
     search = create_params["plan"]["asked_search_params"]
     assert search["sender"] == CAMPAIGN["sender"]
     stamp = Stamp.of(
@@ -93,7 +93,7 @@ def test_a_forged_job_without_the_message_of_the_alert_is_incomplete(
     recorder = StopAtCreate(api)
     with pytest.raises(StoppedAtCreate):
         purge(alert, api, tmp_path / "spied", recorder, search_by="sender", max_messages=9000)
-    [create_params] = recorder.params_of("create-move-job")
+    [create_params] = recorder.params_of("create-job")
     search = create_params["plan"]["asked_search_params"]
     stamp = Stamp.of(
         sandbox.account_id,
@@ -120,7 +120,7 @@ def test_the_same_alert_reuses_the_job_of_an_older_plan(
     recorder = StopAtCreate(api)
     with pytest.raises(StoppedAtCreate):
         purge(alert, api, tmp_path / "planned", recorder, search_by="sender")
-    [create_params] = recorder.params_of("create-move-job")
+    [create_params] = recorder.params_of("create-job")
     api.clock.sleep(5 * 3600)
     if more:
         deliver_more(sandbox, 2, more)
@@ -131,7 +131,7 @@ def test_the_same_alert_reuses_the_job_of_an_older_plan(
     # The job leaves out mail that arrived while its plan waited; that mail is still delivered.
     assert (again.exit_code, again.outputs["still_delivered"]) == (8 if more else 0, more), again.message
     assert again.outputs["job_id"] == first.outputs["job_id"]
-    assert ("is left out. For that mail" in (tmp_path / "again" / "report.md").read_text()) is (more > 0)
+    assert ("is left out. For that mail" in evidence(tmp_path / "again", "report.md")) is (more > 0)
     assert len(sandbox.state.truth()["jobs"]) == 1
 
 
@@ -142,7 +142,7 @@ def test_with_a_plan_key_the_same_alert_reuses_its_job_and_ignores_a_forged_one(
     recorder = StopAtCreate(api)
     with pytest.raises(StoppedAtCreate):
         purge(alert, api, tmp_path / "spied", recorder)
-    [create_params] = recorder.params_of("create-move-job")
+    [create_params] = recorder.params_of("create-job")
     search = {
         "action": "MOVE",
         "search_params": create_params["plan"]["asked_search_params"],

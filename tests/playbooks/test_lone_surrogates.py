@@ -15,7 +15,7 @@ from core.errors import ParameterError
 from sandbox.clock import SECOND
 from sandbox.server import RunningSandbox
 from tests.conftest import CAMPAIGN, EXAMPLE_ALERT
-from tests.playbooks.test_shipped_playbooks import FALSE_POSITIVE, purge, run
+from tests.playbooks.test_shipped_playbooks import FALSE_POSITIVE, evidence, purge, run
 
 LONE_SURROGATES = ["Invoice \ud83d", "\ude00 overdue", "\ud83d \ude00", "\ude00\ud83d", "\udcff caf\udce9"]
 
@@ -38,8 +38,7 @@ def test_a_purge_completes_for_an_alert_with_a_lone_surrogate(
     outcome = purge({**alert, "Subject": subject, "FromName": subject, "ToName": [subject]}, api, tmp_path / "run")
     assert (outcome.status, outcome.exit_code) == ("completed", 0), outcome
     for name in ("report.html", "report.md"):
-        text = (tmp_path / "run" / name).read_bytes().decode()
-        assert "\N{REPLACEMENT CHARACTER}" in text
+        assert "\N{REPLACEMENT CHARACTER}" in evidence(tmp_path / "run", name)
 
 
 @pytest.mark.parametrize("subject", LONE_SURROGATES)

@@ -410,3 +410,59 @@ def test_a_playbook_without_its_parts_does_not_start() -> None:
     assert caught.value.problems == [
         {"pointer": "/steps/0/playbook", "message": "the playbook 'child' is not in `parts`"}
     ]
+
+
+AT_END = """\
+inputs: {n: {type: integer, description: d}}
+steps:
+  - {id: act, action: create}
+  - {check: "{{ inputs.n < 5 }}", otherwise: "{{ inputs.n }} is too many.", outcome: incomplete}
+at_end:
+  - {action: read, when: "{{ end.status == 'completed' }}", with: {text: all is well}}
+  - {action: read, when: "{{ end.event == 'partial' }}", with: {text: "{{ steps.act.absent }}"}}
+  - {action: read, with: {text: "{{ end.outputs.n }}"}}
+outputs: {n: "{{ inputs.n }}"}
+"""
+
+
+@pytest.mark.parametrize(("n", "status", "texts"), [(1, "completed", ["all is well", 1]), (9, "incomplete", [9])])
+def test_actions_at_the_end_run_whatever_the_end_is(n: int, status: str, texts: list[Any]) -> None:
+    """An expression at the end that fails, as that of the second action here, leaves out its action only."""
+    playbook = playbook_of(AT_END)
+    driver = Driver(playbook, echo)
+    state, end = driver.run(start(playbook, n=n))
+    assert (end.status, end.outputs) == (status, {"n": n})
+    assert [params["text"] for _, action, params in driver.calls if action == "read"] == texts
+    assert state.steps["at-end-2"].status == ("skipped" if n == 1 else "failed")
+
+
+def test_a_failed_action_at_the_end_changes_nothing() -> None:
+    playbook = playbook_of(AT_END)
+
+    def answer(action: str, params: dict[str, Any]) -> dict[str, Any]:
+        if action == "read":
+            raise RateLimited("slow down")
+        return params
+
+    driver = Driver(playbook, answer)
+    _, end = driver.run(start(playbook, n=1))
+    assert (end.status, end.error, len(driver.calls)) == ("completed", None, 3)
+
+
+def test_actions_at_the_end_run_again_after_a_resume() -> None:
+    playbook = playbook_of(AT_END)
+    state, end = Driver(playbook, failing(NotFound("gone"), times=1)).run(start(playbook, n=1))
+    assert (end.status, resumable(playbook, state)) == ("failed", True)
+    again = Driver(playbook, echo)
+    _, end = again.run(resumed(playbook, state, now=NOW))
+    assert end.status == "completed"
+    assert [action for _, action, _ in again.calls] == ["create", "read", "read"]
+
+
+def test_a_cancelled_run_has_no_actions_at_the_end() -> None:
+    playbook = playbook_of(AT_END)
+    state = advance(playbook, start(playbook, n=1), ActionSucceeded({}), now=NOW)
+    assert isinstance(next_commands(playbook, state)[()], RunAction)
+    end = next_commands(playbook, advance(playbook, state, Cancelled(), now=NOW))[()]
+    assert isinstance(end, Finished)
+    assert end.status == "completed"

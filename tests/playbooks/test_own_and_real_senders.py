@@ -384,7 +384,7 @@ class DiscoversLess(ActionRecorder):
 
     def __call__(self, action: str, params: dict[str, Any]) -> dict[str, Any]:
         result = super().__call__(action, params)
-        if action in ("create-move-job", "release-job"):
+        if action in ("create-job", "create-job"):
             for message in self.sandbox.state.tenant.messages:
                 held = message.sender.address == FALSE_POSITIVE["From"] and message.is_quarantined()
                 if held or message.sender.address == "billing@invoice-portal.example":

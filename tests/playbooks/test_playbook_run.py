@@ -607,12 +607,10 @@ TRAITS = {
 @pytest.mark.parametrize(
     ("at", "changed"),
     [
-        ("find begins", False),
-        ("find has ended", False),
         ("create begins", False),
         ("create has ended", True),
-        ("wait begins", True),
-        ("wait has ended", True),
+        ("tidy begins", True),
+        ("tidy has ended", True),
     ],
 )
 def test_a_full_disk_reports_the_changes_and_the_job(
@@ -637,11 +635,12 @@ def test_a_full_disk_reports_the_changes_and_the_job(
     with monkeypatch.context() as patch, pytest.raises(JournalUnwritable) as caught:
         fill_disk_at(patch, is_full)
         run(
-            purge, {"alert": alert}, run_action=actions, clock=clock, directory=tmp_path / "run", traits=TRAITS
+            purge, {"alert": alert, "destination": "Trash"}, run_action=actions, clock=clock,
+            directory=tmp_path / "run", traits=TRAITS,
         )  # fmt: skip
     error = caught.value
     assert (error.exit_code, error.applied, error.job_id) == ((7, "yes", "job-1") if changed else (6, "no", None))
-    assert error.help.startswith("Step 'create' (create-move-job) is done, job job-1." if changed else "Nothing was ch")
+    assert error.help.startswith("Step 'create' (create-move-job) is done, job job-1" if changed else "Nothing was ch")
     assert "resume the run" in error.help
     assert resume(tmp_path / "run", run_action=actions, clock=clock).status == "completed"
 

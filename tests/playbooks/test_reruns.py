@@ -22,6 +22,7 @@ from tests.actions.named_messages import SMOOTH, delivered
 from tests.conftest import EXAMPLE_ALERT
 from tests.playbooks import driving
 from tests.playbooks.conftest import KEY
+from tests.playbooks.test_shipped_playbooks import evidence
 
 ATTACKER = Sender("billing@invoice-portal.example")
 FALSE_POSITIVE = {
@@ -77,7 +78,7 @@ def test_a_rerun_without_remaining_messages_completes_and_moves_nothing(api: Ema
     assert outputs["earlier_job"]["moved"] == first.outputs["moved"]
     # The rows and the report are exported again.
     assert outputs["complete"] is True
-    assert outputs["rerun"].split(". ")[0] in (tmp_path / "two" / "report.md").read_text()
+    assert outputs["rerun"].split(". ")[0] in evidence(tmp_path / "two", "report.md")
 
 
 def test_a_rerun_after_new_mail_reports_the_remaining_message_and_the_next_command(
@@ -100,7 +101,7 @@ def test_a_rerun_after_new_mail_reports_the_remaining_message_and_the_next_comma
 
 def test_a_rerun_after_a_restore_is_incomplete(sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path) -> None:
     purge(api, tmp_path / "one")
-    export = str(tmp_path / "one" / "messages.ndjson")
+    export = str(tmp_path / "one" / "evidence.zip")
     restore_messages.run({"export": export, "dry_run": False, "allow_malicious": True}, api)
     again = purge(api, tmp_path / "two")
     assert (again.status, again.exit_code) == ("incomplete", 8)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 
@@ -17,6 +18,7 @@ from connectors.http.client import httpx
 from core.errors import OutcomeUnknown, PackError
 from platforms.playbook_session import traits
 from playbooks import library
+from playbooks.language.bundling import every_step
 from playbooks.language.check import check
 from playbooks.language.finding import Finding
 from playbooks.language.format import ActionStep, Playbook
@@ -38,7 +40,7 @@ BY_ID = {playbook.id: playbook for playbook in PLAYBOOKS}
 ONE_JOB_PLAYBOOKS = ("phish-campaign-purge", "false-positive-release")
 
 # The actions that create a job from a plan.
-MAKE_JOBS = ("create-move-job", "release-job")
+MAKE_JOBS = ("create-job", "create-move-job", "release-job")
 
 ACTIONS = catalog.available()
 FALSE_POSITIVE = {
@@ -123,6 +125,12 @@ class ActionRecorder:
         return [params for name, params in self.calls if name == action]
 
 
+def evidence(directory: Path, name: str) -> str:
+    """Return the text of a file in the evidence bundle of a run."""
+    with ZipFile(directory / "evidence.zip") as bundle:
+        return bundle.read(name).decode()
+
+
 def make_plan(api: EmailSecurity, **changes: Any) -> dict[str, Any]:
     """Return a plan for the example alert, made outside a run."""
     return preview_job.run({"action": "MOVE", "search_params": CAMPAIGN, "destination": "JunkEmail", **changes}, api)
@@ -136,21 +144,18 @@ def test_an_alert_runs_from_search_to_report(
     assert (outcome.status, outcome.exit_code, outputs["complete"]) == ("completed", 0, True)
     assert outputs["discovered"] == outputs["moved"] + outputs["failed"] + outputs["skipped"] >= 40
     assert len(sandbox.state.truth()["jobs"]) == 1
-    names = [Path(file["path"]).name for file in outputs["files"]]
-    assert names == ["messages.ndjson", "messages.csv", "report.html", "report.md", "evidence.zip"]
+    assert [Path(file["path"]).name for file in outputs["files"]] == ["evidence.zip"]
     for file in outputs["files"]:
         assert Path(file["path"]).stat().st_size == file["bytes"] > 0
     rows = outputs["discovered"]
-    assert f"The export is complete: {rows} of {rows} expected rows" in (tmp_path / "run" / "report.md").read_text()
+    assert f"The export is complete: {rows} of {rows} expected rows" in evidence(tmp_path / "run", "report.md")
 
 
 def test_a_hostile_subject_is_never_a_template(alert: dict[str, Any], api: EmailSecurity, tmp_path: Path) -> None:
     assert "{{ 7*7 }}" in alert["Subject"]
-    purge(alert, api, tmp_path / "run")
-    with driving.store_beside(tmp_path / "run", api.clock, KEY) as store:
-        assert "7*7" in store.read("run-1").state
-    for name in ("report.html", "report.md", "messages.csv"):
-        text = (tmp_path / "run" / name).read_text()
+    outcome = purge(alert, api, tmp_path / "run")
+    texts = [evidence(tmp_path / "run", name) for name in ("report.html", "report.md", "rows.csv")]
+    for text in (*texts, json.dumps(outcome.document())):
         assert "invoice 49 for" not in text
         assert "7*7" in text or "7\\*7" in text
 
@@ -255,7 +260,7 @@ class Killed(BaseException):
     """Raised to simulate a kill of the process; nothing may catch it."""
 
 
-@pytest.mark.parametrize("boundary", range(14))
+@pytest.mark.parametrize("boundary", range(16))
 def test_a_run_killed_at_any_action_is_resumed_and_creates_one_job(
     boundary: int, alert: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
 ) -> None:
@@ -328,19 +333,18 @@ def test_malicious_mail_is_not_released_without_the_flag(
 
 def test_an_incomplete_alert_is_refused_with_pointers(tmp_path: Path) -> None:
     with pytest.raises(PackError) as caught:
-        accept(library.find("phish-campaign-purge"), {"alert": {"From": 5}, "destination": "Inbox"})
+        accept(library.find("phish-campaign-purge"), {"alert": {"From": "x"}, "destination": "Inbox"})
     pointers = {problem["pointer"] for problem in caught.value.problems}
-    assert {"/alert/From", "/destination"} <= pointers
+    assert {"/alert/AlertID", "/destination"} <= pointers
     assert caught.value.exit_code == 2
 
 
 def test_every_job_of_a_shipped_playbook_is_made_from_a_plan() -> None:
-    steps = [step for playbook in PLAYBOOKS for step in playbook.steps if isinstance(step, ActionStep)]
-    job_params = [step.with_ for step in steps if step.action in MAKE_JOBS]
-    assert len(job_params) >= len(ONE_JOB_PLAYBOOKS)
-    for params in job_params:
-        assert params["plan"]
-        assert not {"search_params", "destination"} & set(params)
+    for playbook in PLAYBOOKS:
+        for step in every_step(playbook):
+            if isinstance(step, ActionStep) and step.action in MAKE_JOBS:
+                assert step.with_["plan"]
+                assert not {"search_params", "destination"} & set(step.with_)
 
 
 @pytest.mark.parametrize(
@@ -382,12 +386,14 @@ def test_own_domains_can_be_given_if_the_alert_has_no_envelope(
 
 @pytest.mark.parametrize("sender", ["partner-bank.example", "example", "@x.example", "a@b", "a b@c.example", ""])
 @pytest.mark.parametrize("playbook_id", ONE_JOB_PLAYBOOKS)
-def test_a_sender_that_is_not_an_address_is_refused(playbook_id: str, sender: str) -> None:
-    playbook = library.find(playbook_id)
+def test_a_sender_that_is_not_an_address_is_refused(
+    playbook_id: str, sender: str, sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
+) -> None:
     alert = {"AlertID": "a", "From": sender, "Timestamp": 1795188755, "FinalDisposition": "malicious"}
-    with pytest.raises(PackError) as caught:
-        accept(playbook, {"alert": alert})
-    assert {problem["pointer"] for problem in caught.value.problems} == {"/alert/From"}
+    outcome = run(playbook_id, {"alert": alert}, api, tmp_path / "run")
+    assert (outcome.status, outcome.exit_code) == ("failed", 2)
+    assert {problem["pointer"] for problem in outcome.error["problems"]} == {"/alert/From"}
+    assert sandbox.state.truth()["jobs"] == []
 
 
 class LateIndex(ActionRecorder):
@@ -399,7 +405,7 @@ class LateIndex(ActionRecorder):
 
     def __call__(self, action: str, params: dict[str, Any]) -> dict[str, Any]:
         result = super().__call__(action, params)
-        if action == "create-move-job":
+        if action == "create-job":
             tenant = self.sandbox.state.tenant
             like = tenant.from_sender(str(CAMPAIGN["sender"]))[0]
             for number in range(self.messages):
@@ -444,8 +450,8 @@ def test_a_job_that_discovers_more_than_allowed_is_cancelled_and_reported(
     assert f"discovered {discovered} messages, more than the {allowed} that the plan and max" in outcome.message
     assert "It ended with status CANCELLED; 0 messages were moved" in outcome.message
     assert outcome.outputs["cancelled"] == job["messages_cancelled"] > 0
-    assert [change["step"] for change in outcome.error["changes"]] == ["create", "wait"]
-    report = (tmp_path / "run" / "report.md").read_text()
+    assert [change["step"] for change in outcome.error["changes"]] == ["job/create", "job/watch"]
+    report = evidence(tmp_path / "run", "report.md")
     assert f"more than the {allowed} allowed" in report
     assert f"the job discovered {discovered} messages, and this run's plan has {plan['messages']}" in report
 
@@ -462,7 +468,7 @@ def test_a_cancel_with_an_unknown_outcome_is_retried(
     [job] = sandbox.state.truth()["jobs"]
     assert job["status"] == "CANCELLED"
     assert len(act.params_of("wait-for-job")) == 2
-    assert outcome.steps["wait"]["doubt"]["error"]["type"] == "OutcomeUnknown"
+    assert outcome.steps["job/watch"]["doubt"]["error"]["type"] == "OutcomeUnknown"
     assert (outcome.status, outcome.exit_code) == ("incomplete", 8)
 
 
@@ -487,7 +493,7 @@ def test_a_wait_that_cancels_nothing_is_no_change(
 ) -> None:
     sandbox.state.faults.add("createBulkJob", "fail_job", rows=5)
     outcome = purge(alert, api, tmp_path / "run")
-    assert [change["step"] for change in outcome.error["changes"]] == ["create"]
+    assert [change["step"] for change in outcome.error["changes"]] == ["job/create"]
 
 
 def test_mail_that_arrives_after_the_plan_is_not_moved_and_is_reported(
@@ -498,9 +504,9 @@ def test_mail_that_arrives_after_the_plan_is_not_moved_and_is_reported(
     first = purge(alert, api, tmp_path / "one").outputs
     assert first["previewed"] == first["discovered"]
     until = first["searched_until"]
-    warning = f"this job does not include mail of the campaign that arrived after {until}"
+    warning = f"this job does not include mail that arrived after {until}"
     for name in ("report.html", "report.md"):
-        assert warning in (tmp_path / "one" / name).read_text()
+        assert warning in evidence(tmp_path / "one", name)
     second = purge(alert, api, tmp_path / "two", attempt=2).outputs
     assert second["discovered"] >= first["discovered"] + 20
     assert (second["job_id"] != first["job_id"], second["searched_until"] > until) == (True, True)
@@ -543,7 +549,7 @@ def test_a_refusal_in_the_preview_ends_the_run_with_its_message(
     [reported] = outcome.steps["preview"]["result"]["refusals"]
     assert reported["type"] == refusal
     assert reported["message"] in outcome.message
-    assert [name for name, _ in act.calls] == ["read-alert", "preview-job"]
+    assert [name for name, _ in act.calls] == ["read-alert", "preview-job", "check-plan", "notify"]
     assert sandbox.state.truth()["jobs"] == []
 
 
@@ -578,17 +584,17 @@ def test_a_run_without_approvals_returns_its_plan_and_runs_it_once_approved(
     release = playbook_id == "false-positive-release"
     inputs = {"alert": FALSE_POSITIVE, "lookback_days": 30} if release else {"alert": alert}
     unapproved = run(playbook_id, inputs, api, tmp_path / "one")
-    assert (unapproved.status, unapproved.exit_code) == ("refused", 3)
-    assert "requires 1 approval of the plan, and 0 were given" in unapproved.message
+    assert (unapproved.status, unapproved.exit_code) == ("waiting", 6)
+    waits_for = unapproved.waits_for
+    assert (waits_for["signal"], waits_for["count"], waits_for["received"]) == ("job/approval", 1, 0)
     assert sandbox.state.truth()["jobs"] == []
     # Read as from a file or another program.
-    plan = json.loads(json.dumps(unapproved.outputs["to_approve"]).replace('"max_drift": 10.0', '"max_drift": 10'))
+    plan = json.loads(json.dumps(waits_for["about"]["plan"]).replace('"max_drift": 10.0', '"max_drift": 10'))
     # The complete output of `cfes approve`.
     approved = {**inputs, "plan": plan, "approvals": [{"approval": sign_approval(api, plan), "approver": "bob"}]}
     act = ActionRecorder(api)
     done = run(playbook_id, approved, api, tmp_path / "two", act)
     assert (done.status, done.outputs["plan_hash"]) == ("completed", plan["plan_hash"]), done.error
-    assert done.outputs["to_approve"] is None
     assert act.params_of("preview-job") == []
     assert {wait["plan"]["plan_hash"] for wait in act.params_of("wait-for-job")} == {plan["plan_hash"]}
     [job] = sandbox.state.truth()["jobs"]
@@ -596,6 +602,35 @@ def test_a_run_without_approvals_returns_its_plan_and_runs_it_once_approved(
     # Long after the plan and its approval have expired, the job is reused and nothing is created.
     api.clock.sleep(48 * 3600)
     assert run(playbook_id, approved, api, tmp_path / "again").outputs["job_id"] == job["job_id"]
+
+
+def test_a_waiting_run_makes_its_job_once_it_is_approved(
+    alert: dict[str, Any], sandbox: RunningSandbox, connect_with_policy: Callable[..., EmailSecurity], tmp_path: Path
+) -> None:
+    api = connect_with_policy(APPROVED_BY_BOB, requested_by="alice")
+    waiting = purge(alert, api, tmp_path / "run")
+    token = sign_approval(api, waiting.waits_for["about"]["plan"])
+    with driving.store_beside(tmp_path / "run", api.clock) as store:
+        store.send_signal("run-1", "approval", token, "bob")
+    api.clock.sleep(1800)
+    act = ActionRecorder(api)
+    outcome = driving.resume(tmp_path / "run", run_action=act, clock=api.clock)
+    assert (outcome.status, outcome.outputs["created"]) == ("completed", True), outcome.error
+    assert act.params_of("preview-job") == []
+    [job] = sandbox.state.truth()["jobs"]
+    assert ":by=alice:ok=bob:n=" in job["comment"]
+
+
+def test_a_run_that_nobody_approves_ends_without_a_job(
+    alert: dict[str, Any], sandbox: RunningSandbox, connect_with_policy: Callable[..., EmailSecurity], tmp_path: Path
+) -> None:
+    api = connect_with_policy(APPROVED_BY_BOB, requested_by="alice")
+    purge(alert, api, tmp_path / "run")
+    api.clock.sleep(25 * 3600)
+    outcome = driving.resume(tmp_path / "run", run_action=ActionRecorder(api), clock=api.clock)
+    assert (outcome.status, outcome.exit_code) == ("refused", 3)
+    assert "requires 1 approval of the plan" in str(outcome.message)
+    assert sandbox.state.truth()["jobs"] == []
 
 
 def test_an_approval_of_another_plan_makes_no_job(
@@ -670,10 +705,10 @@ def test_an_edited_or_too_large_plan_makes_no_job(
     assert sandbox.state.truth()["jobs"] == []
 
 
-def test_an_invalid_plan_is_refused_with_pointers() -> None:
-    with pytest.raises(PackError) as caught:
-        accept(library.find("phish-campaign-purge"), {"alert": {}, "plan": {"messages": None, "action": "MOVE"}})
-    pointers = {problem["pointer"] for problem in caught.value.problems}
+def test_an_invalid_plan_is_refused_with_pointers(alert: dict[str, Any], api: EmailSecurity, tmp_path: Path) -> None:
+    outcome = purge(alert, api, tmp_path / "run", plan={"messages": "x", "action": "MOVE"})
+    assert (outcome.status, outcome.exit_code) == ("failed", 2)
+    pointers = {problem["pointer"] for problem in outcome.error["problems"]}
     assert {"/plan/messages", "/plan/plan_hash", "/plan/search_params"} <= pointers
 
 
@@ -719,7 +754,7 @@ def test_the_final_counts_of_a_cancelled_job_add_up(
     api = connect(sandbox, **NO_DUPLICATE_CHECK_DELAY)
 
     def act(action: str, params: dict[str, Any]) -> dict[str, Any]:
-        if action == "wait-for-job" and params["timeout_seconds"] == 300:
+        if action == "wait-for-job" and params["timeout_seconds"] == 60:
             catalog.find("cancel-job").run({"job_id": params["job_id"]}, api)
         return catalog.find(action).run(params, api)
 

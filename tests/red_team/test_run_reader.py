@@ -187,7 +187,7 @@ class TestWritingARun:
     def test_an_edited_run_is_not_resumed_even_if_sealed_with_another_key(
         self, sandbox: RunningSandbox, api: EmailSecurity, run: Run, key: JournalKey, tmp_path: Path
     ) -> None:
-        run_until_killed(run, api, "create-move-job")
+        run_until_killed(run, api, "create-job")
         copy_store(tmp_path / "case", tmp_path / "honest.db")
         for edit, seal in product(RUN_EDITS.values(), (None, JournalKey(b"guessed by the writer", "the writer"))):
             edit_run(tmp_path / "case", edit, seal)
@@ -200,7 +200,7 @@ class TestWritingARun:
     def test_an_older_run_store_creates_no_second_job(
         self, sandbox: RunningSandbox, api: EmailSecurity, run: Run, key: JournalKey, tmp_path: Path
     ) -> None:
-        run_until_killed(run, api, "create-move-job")
+        run_until_killed(run, api, "create-job")
         copy_store(tmp_path / "case", tmp_path / "early.db")
         first = resume_run(api, tmp_path / "case", key)
         # The older record is not detected, but the existing job is found by its stamp.
@@ -211,7 +211,7 @@ class TestWritingARun:
     def test_a_copied_run_store_beside_the_first_creates_no_second_job(
         self, sandbox: RunningSandbox, api: EmailSecurity, run: Run, key: JournalKey, tmp_path: Path
     ) -> None:
-        run_until_killed(run, api, "create-move-job")
+        run_until_killed(run, api, "create-job")
         (tmp_path / "copied").mkdir(mode=0o700)
         copy_store(tmp_path / "case", tmp_path / "copied" / "runs.db")
         first = resume_run(api, tmp_path / "case", key)
@@ -242,9 +242,9 @@ class TestWritingARun:
     ) -> None:
         api = under(APPROVED, requested_by="alice")
         waiting = run(api, "first")
-        assert waiting.status == "refused"
+        assert waiting.waits_for is not None
         for name, forge in FORGERIES.items():
-            forged = forge(waiting.outputs["to_approve"] or waiting.steps["preview"]["result"])
+            forged = forge(waiting.waits_for["about"]["plan"])
             with suppress(ParameterError):
                 assert run(api, name, plan=forged, approvals=[sign_approval(api, forged)]).exit_code != 0, name
             assert effects(sandbox) == [], name
@@ -253,7 +253,9 @@ class TestWritingARun:
         self, sandbox: RunningSandbox, api: EmailSecurity, under: Under, run: Run, tmp_path: Path
     ) -> None:
         run(api)
-        rows = tmp_path / "case" / "messages.ndjson"
+        rows = tmp_path / "rows.ndjson"
+        with ZipFile(tmp_path / "case" / "evidence.zip") as bundle:
+            rows.write_bytes(bundle.read("rows.ndjson"))
         before = effects(sandbox)
         for verdict in ("SPAM", "NONE", ""):
             text = rows.read_text()
@@ -294,7 +296,7 @@ class TestWritingTheState:
     def test_with_a_plan_key_the_key_in_the_state_directory_is_not_accepted(
         self, sandbox: RunningSandbox, api: EmailSecurity, run: Run, key: JournalKey, state: Path, tmp_path: Path
     ) -> None:
-        run_until_killed(run, api, "create-move-job")
+        run_until_killed(run, api, "create-job")
         edit_run(tmp_path / "case", RUN_EDITS["the folder"], key)
         settings = {"CFES_STATE_DIR": str(state), "CFES_PLAN_KEY": PLAN_KEY}
         with pytest.raises(JournalRefused, match="another key"):

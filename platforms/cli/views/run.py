@@ -137,7 +137,8 @@ def _is_worth_a_line(at: Reached) -> bool:
     Steps that compute, that run other steps, and finish steps that did not end the run, are hidden.
     """
     if at.record.status == "skipped":
-        return isinstance(at.step, ActionStep)
+        # A person who was promised a question wants to know why none came.
+        return isinstance(at.step, ActionStep) and catalog.find(at.step.action).approval != "not needed"
     if at.record.status == "failed":
         return not isinstance(at.step, PlaybookStep)
     if isinstance(at.step, FinishStep):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from core.instants import parse_timestamp
@@ -17,6 +16,9 @@ from playbooks.drivers.outcome import Outcome
 
 # Outputs of the shipped playbooks for a run whose job had already ended.
 OF_RERUNS = ("still_delivered", "still_held", "earlier_job")
+
+# A job either moves or releases.
+_DONE = ("moved", "released")
 
 # The outputs that the closing line sums up.
 _COUNTS = ("failed", "skipped", "cancelled", "pending")
@@ -60,7 +62,7 @@ def seconds_of(outcome: Outcome, thinking: Mapping[str, float]) -> float:
 def _show_result(screen: Screen, outcome: Outcome, *, service_ended: bool) -> None:
     """Show what was moved or released, the report, and the next commands. Shows nothing if the run changed nothing."""
     outputs = outcome.outputs
-    done = next((name for name in ("moved", "released") if isinstance(outputs.get(name), int)), None)
+    done = next((name for name in _DONE if isinstance(outputs.get(name), int)), None)
     discovered = outputs.get("discovered")
     if done is None or not isinstance(discovered, int) or _rerun(outcome):
         return
@@ -68,9 +70,9 @@ def _show_result(screen: Screen, outcome: Outcome, *, service_ended: bool) -> No
     all_well = outputs[done] == discovered and not others
     screen.say("")
     screen.say(f"{outputs[done]:,} of {discovered:,} {done}{others}", GOOD if all_well else WARNING)
-    for file in outputs.get("files") or ():
-        if isinstance(file, Mapping) and str(file.get("path")).endswith(".html"):
-            screen.command("report", near(str(file["path"])))
+    bundle = _file(outcome, ".zip")
+    if bundle is not None:
+        screen.command("report", f"unzip -p {shlex.quote(bundle)} report.html > report.html")
     if service_ended:
         screen.say("  The sandbox ended with the run. To try a retry or an undo, start one with `cfes sandbox`.", QUIET)
     else:
@@ -82,17 +84,23 @@ def _next_commands(outcome: Outcome, done: str) -> Iterator[tuple[str, list[str]
     outputs, job_id = outcome.outputs, outcome.outputs.get("job_id")
     if outputs.get("failed") and job_id:
         yield "retry (dry run)", ["cfes", "retry-failed-messages", "--job-id", str(job_id), "--dry-run"]
-    files = [file for file in outputs.get("files") or () if isinstance(file, Mapping)]
-    rows = next((near(str(file["path"])) for file in files if file.get("format") == "ndjson"), None)
+    bundle = _file(outcome, ".zip")
+    rows = bundle or _file(outcome, ".ndjson")
     if done == "moved" and outputs[done]:
         if rows is None and job_id:
             rows = "messages.ndjson"
             yield "export rows", ["cfes", "export-job-messages", "--job-id", str(job_id), "--destination", rows]
         if rows is not None:
             yield "undo (dry run)", ["cfes", "restore-messages", "--export", rows]
-    elif done == "released" and files:
-        bundle = str(Path(near(outcome.directory)) / "evidence.zip")
+    elif done == "released" and bundle is not None:
         yield "verify evidence", ["cfes", "verify", bundle]
+
+
+def _file(outcome: Outcome, ending: str) -> str | None:
+    """Return the path of the run's first file whose name ends like this."""
+    files = outcome.outputs.get("files") or ()
+    paths = (near(str(file.get("path"))) for file in files if isinstance(file, Mapping))
+    return next((path for path in paths if path.endswith(ending)), None)
 
 
 def _rerun(outcome: Outcome) -> str:
@@ -106,7 +114,7 @@ def _outputs(outcome: Outcome) -> list[tuple[str, str]]:
     within = f"{near(outcome.directory)}/"
     rows = []
     for name, value in outcome.outputs.items():
-        if name == "rerun" or (value is None and name in OF_RERUNS):
+        if name == "rerun" or (value is None and name in (*OF_RERUNS, *_DONE)):
             continue
         if isinstance(value, dict) and "plan_hash" in value:
             # A whole plan would push the error and its next step off the screen.

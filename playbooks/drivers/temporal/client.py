@@ -27,6 +27,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from core import instants
 from core.errors import AuthenticationFailed, ConnectionSettingsError, PackError, ParameterError
 from core.json_values import Json, shown
+from core.quantity import counted
 from playbooks.drivers.store.records import ENDED, RunSummary
 from playbooks.drivers.temporal import messages, run_view
 from playbooks.drivers.temporal.messages import Pace, RunInput, Signal, details_of
@@ -305,7 +306,7 @@ def _refuse_large(what: str, value: object) -> None:
     size = messages.bytes_of(value)
     if size > messages.LARGEST_BYTES:
         raise ParameterError(
-            f"{what} {size:,} bytes: larger than {messages.LARGEST_BYTES:,}, which Temporal does not store",
+            f"{what} {counted(size, 'byte')}, and Temporal stores at most {messages.LARGEST_BYTES:,}",
             help="Nothing was sent.",
         )
 

@@ -1,4 +1,4 @@
-"""Line files: an input file, plain or gzip, read line by line in bounded memory."""
+"""Line files: an input file, plain, gzip or an evidence bundle, read line by line in bounded memory."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import os
 import stat
 import zlib
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import NoReturn
+from typing import IO, NoReturn
+from zipfile import BadZipFile, ZipFile
 
 from core.errors import ParameterError, printable
 
@@ -16,6 +18,10 @@ from core.errors import ParameterError, printable
 LONGEST_LINE_BYTES = 4 * 1024 * 1024
 
 _GZIP = b"\x1f\x8b"
+_ZIP = b"PK\x03\x04"
+
+# The file with the rows in an evidence bundle.
+BUNDLE_ROWS = "rows.ndjson"
 
 
 def read_lines(path: str, pointer: str) -> Iterator[bytes]:
@@ -35,15 +41,23 @@ def read_lines(path: str, pointer: str) -> Iterator[bytes]:
     with os.fdopen(descriptor, "rb") as file:
         number = 0
         try:
-            plain = gzip.GzipFile(fileobj=file) if file.peek(2)[:2] == _GZIP else file
+            plain = _decompressed(file)
             while line := plain.readline(LONGEST_LINE_BYTES + 1):
                 number += 1
                 if len(line) > LONGEST_LINE_BYTES:
                     raise ValueError(f"line {number} is longer than {LONGEST_LINE_BYTES} bytes")
                 yield line
-        except (OSError, EOFError, zlib.error) as error:
+        except (OSError, EOFError, zlib.error, BadZipFile, KeyError, NotImplementedError, RuntimeError) as error:
             why = _reason(error) if isinstance(error, OSError) else f"its compression is damaged ({error})"
             refuse(pointer, f"{name} can't be read: {why}")
+
+
+def _decompressed(file: BufferedReader) -> IO[bytes] | gzip.GzipFile | BufferedReader:
+    """Return the text of a file: decompressed, or the rows of an evidence bundle. Raises: as zipfile and gzip."""
+    begins = file.peek(4)[:4]
+    if begins == _ZIP:
+        return ZipFile(file).open(BUNDLE_ROWS)
+    return gzip.GzipFile(fileobj=file) if begins[:2] == _GZIP else file
 
 
 def refuse(pointer: str, message: str) -> NoReturn:

@@ -78,13 +78,13 @@ def test_a_saved_plan_can_be_run_unchanged(
     assert stat.S_IMODE(Path("plan.json").stat().st_mode) == 0o600
     assert ended.document == {
         "status": "planned",
-        "step": "create",
-        "action": "create-move-job",
+        "step": "job/create",
+        "action": "create-job",
         "plan_hash": plan["plan_hash"],
         "messages": plan["messages"],
         "plan_file": "plan.json",
     }
-    assert "Stopped before step 'create' (create-move-job). Nothing was changed." in ended.err
+    assert "Stopped before step 'job/create' (create-job). Nothing was changed." in ended.err
     assert "--set plan=@plan.json" in ended.err
     assert changes(sandbox) == ([], [])
     assert list(scratch.iterdir()) == []
@@ -282,6 +282,6 @@ def test_a_plan_that_needs_approval_is_saved_for_the_approver(
     monkeypatch.setenv("CFES_REQUESTED_BY", "ana@corp.example")
     monkeypatch.setenv("CFES_PLAN_KEY", "0123456789abcdef" * 4)
     ended = connected(*PLAN, "--out", "plan.json")
-    assert (ended.code, ended.document["plan_file"]) == (3, "plan.json")
-    assert json.loads(Path("plan.json").read_text()) == ended.document["outputs"]["to_approve"]
+    assert (ended.code, ended.document["status"], ended.document["plan_file"]) == (0, "planned", "plan.json")
+    assert json.loads(Path("plan.json").read_text())["approvals_needed"] == 1
     assert changes(sandbox) == ([], [])

@@ -50,7 +50,10 @@ def test_the_cases_of_a_shipped_playbook_pass(cfes: Cfes, name: str) -> None:
 
 
 def test_every_shipped_playbook_has_cases() -> None:
-    assert shipped() == sorted(playbook.id for playbook in library.available())
+    """A playbook that others run is covered by their cases."""
+    available = library.available()
+    parts = {part for playbook in available for part in playbook.parts}
+    assert set(shipped()) >= {playbook.id for playbook in available} - parts
 
 
 @pytest.mark.parametrize("name", ["small.test.yaml", "./small.yaml", "small.yaml"])

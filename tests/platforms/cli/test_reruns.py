@@ -1,4 +1,4 @@
-"""A rerun on a terminal first reports that nothing was moved, and shows the numbers of the old job separately."""
+"""A second start of a run, and a second create, report what was done before and what is left."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def table(ended: CommandResult) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_a_run_that_moved_nothing_reports_it_first(late: bool, connected: Cfes, sandbox: RunningSandbox) -> None:
+def test_a_second_start_reports_the_run_and_what_is_left(late: bool, connected: Cfes, sandbox: RunningSandbox) -> None:
     first = connected(*PURGE, terminal=True)
     assert first.code == 0, first.err
     moved = table(first)["moved"]
@@ -46,19 +46,20 @@ def test_a_run_that_moved_nothing_reports_it_first(late: bool, connected: Cfes, 
     assert not {"rerun", "still_delivered", "earlier_job"} & set(table(first))
     if late:
         add_late_copy(sandbox)
+    calls = len(sandbox.state.truth()["effects"])
     again = connected(*PURGE, terminal=True)
     assert again.code == (8 if late else 0)
+    # The run's own results are shown again, with what its job has left now.
     shown = table(again)
-    assert (shown["moved"], shown["still_delivered"]) == ("0", "1" if late else "0")
-    assert shown["outcome"] == "nothing_new"
-    # The numbers of the old job are shown under its own name.
-    assert moved not in [value for name, value in shown.items() if not name.startswith("earlier_job")]
+    assert (shown["moved"], shown["still_delivered"]) == (moved, "1" if late else "0")
     screen = " ".join(lines(again.err))
-    assert re.search(r"! Create the job existing job \S+ reused \(COMPLETED, created ", screen)
-    # The message appears after the last step, and not again in the error or in the last step.
+    assert "This run has already ended, so nothing was run" in screen
     assert screen.count("This call moved nothing") == 1
-    assert ("--set attempt=2" in screen) is late
-    assert ("changed nothing" in screen) is late
+    assert ("1 message of its search is still delivered." in screen) is late
+    assert "--set attempt=2" in screen
+    assert len(sandbox.state.truth()["effects"]) == calls
+    document = connected(*PURGE, "--output", "json").document
+    assert (document["status"], document["outputs"]["still_delivered"]) == ("completed", 1 if late else 0)
 
 
 def test_a_create_without_a_new_job_reports_it_first(connected: Cfes, sandbox: RunningSandbox) -> None:

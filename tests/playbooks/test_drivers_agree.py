@@ -1,0 +1,103 @@
+"""Every driver does what the reference interpreter says: the same end, the same results, each effect once and in order.
+
+Where several sub-playbooks are active at a time, the order of their effects is not compared.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from playbooks.drivers import tick
+from playbooks.drivers.drive import Observer, Patience
+from playbooks.drivers.run_store import RunStore
+from playbooks.engine.commands import AwaitSignal, Finished, path_of
+from playbooks.engine.engine import next_commands
+from playbooks.engine.history import Reached
+from playbooks.language.format import Playbook
+from tests.clock import FakeClock
+from tests.playbooks import driving
+from tests.playbooks.random_playbooks import (
+    TRAITS,
+    Actions,
+    Description,
+    descriptions,
+    interpret,
+    is_concurrent,
+    playbook_of,
+)
+
+quick = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+
+
+def require_equal(description: Description, n: int, status: str, outputs: dict[str, Any], actions: Actions) -> None:
+    """Check a run against the reference."""
+    expected = interpret(description, n)
+    assert (status, outputs) == (expected.status, {"seen": expected.seen})
+    if is_concurrent(description):
+        assert sorted(actions.effects) == sorted(expected.effects)
+    else:
+        assert actions.effects == expected.effects
+
+
+class Answering(Observer):
+    """Sends each signal that a run waits for, unless nobody answers it."""
+
+    def __init__(self, store: RunStore) -> None:
+        self.store = store
+
+    def waiting(self, at: Reached, command: AwaitSignal) -> None:
+        if command.name == "yes":
+            for number in range(command.count):
+                path = "/".join((*at.place, command.name))
+                self.store.send_signal("run-1", path, number, "a test")
+
+
+@quick
+@given(description=descriptions(), n=st.integers(0, 3))
+def test_the_local_driver_does_what_the_reference_says(description: Description, n: int) -> None:
+    actions, clock = Actions(), FakeClock()
+    with TemporaryDirectory() as folder:
+        directory = Path(folder) / "run"
+        with driving.store_beside(directory, clock) as store:
+            outcome = driving.run(
+                playbook_of(description),
+                {"n": n},
+                run_action=actions,
+                clock=clock,
+                directory=directory,
+                observer=Answering(store),
+                patience=Patience(signals=True),
+                traits=TRAITS,
+            )
+    require_equal(description, n, outcome.status, outcome.outputs, actions)
+
+
+@quick
+@given(description=descriptions(), n=st.integers(0, 3))
+def test_the_tick_driver_does_what_the_reference_says(description: Description, n: int) -> None:
+    actions, clock = Actions(), FakeClock()
+    playbook: Playbook = playbook_of(description)
+    run = tick.begin_run("root", playbook, {"n": n}, run_id="r", directory="/d", traits=TRAITS, now=clock.now())
+    for _ in range(500):
+        commands = next_commands(playbook, run.state)
+        if () in commands and isinstance(commands[()], Finished):
+            break
+        waiting = {place: each for place, each in commands.items() if isinstance(each, AwaitSignal)}
+        signals = [
+            tick.Signal(each.name, 1, path_of(place, each.step_id))
+            for place, each in waiting.items()
+            if each.name == "yes"
+        ]
+        run, refused = tick.advance_run(
+            run, run_action=lambda command: actions(command.action, command.params), clock=clock, signals=signals
+        )
+        assert refused == []
+        clock.sleep(1)
+    end = next_commands(playbook, run.state)[()]
+    assert isinstance(end, Finished)
+    require_equal(description, n, end.status, end.outputs, actions)
