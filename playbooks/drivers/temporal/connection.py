@@ -15,9 +15,25 @@ from playbooks.language.errors import TemporalUnavailable
 
 CONNECT_SECONDS = 10.0
 
+# What the client library's error means, by a word in it. The error itself can quote settings.
+_REASONS = {
+    "Connection refused": "the connection is refused",
+    "dns error": "its name can't be resolved",
+    "InvalidContentType": "it does not use TLS",
+    "InvalidCertificate": "its certificate is not valid for this address, or its CA is unknown (CFES_TEMPORAL_TLS_CA)",
+    **dict.fromkeys(
+        ("Unauthenticated", "PermissionDenied"), "it does not accept the credentials (CFES_TEMPORAL_API_KEY)"
+    ),
+    # The refusal of a client certificate comes after the connection is made, in one of several forms.
+    **dict.fromkeys(
+        ("CertificateRequired", "transport error", "UnexpectedEof", "ConnectionReset", "BrokenPipe"),
+        "it closes the connection. It may require a client certificate (CFES_TEMPORAL_TLS_CERT)",
+    ),
+}
+
 
 async def connect(settings: TemporalSettings) -> Client:
-    """Return a connection to the server. Raises: TemporalUnavailable, ConnectionSettingsError, AuthenticationFailed."""
+    """Return a connection to the server. Raises: TemporalUnavailable."""
     tls: TLSConfig | bool = settings.uses_tls
     if settings.uses_tls:
         tls = TLSConfig(
@@ -37,12 +53,12 @@ async def connect(settings: TemporalSettings) -> Client:
             ),
             CONNECT_SECONDS,
         )
-    except (RuntimeError, TimeoutError):
-        # The message of the client library can quote the settings.
+    except (RuntimeError, TimeoutError) as error:
+        reason = next((meaning for word, meaning in _REASONS.items() if word in str(error)), "it does not answer")
         how = "with TLS" if settings.uses_tls else "without TLS"
         raise TemporalUnavailable(
-            f"no Temporal server answers at {settings.address} ({how})",
-            help="Nothing was changed. Start the server, or set CFES_TEMPORAL_ADDRESS (and CFES_TEMPORAL_TLS).",
+            f"there is no connection to the Temporal server at {settings.address} ({how}): {reason}",
+            help="Nothing was changed. Start the server, or set CFES_TEMPORAL_ADDRESS and CFES_TEMPORAL_TLS.",
         ) from None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
@@ -68,6 +69,11 @@ class _Done:
     interrupted: bool = False
 
 
+def _known_traits(given: dict[str, Any]) -> ActionTraits:
+    """Return the traits that this version knows. A newer client may have sent others."""
+    return ActionTraits(**{name: value for name, value in given.items() if name in ActionTraits.model_fields})
+
+
 @workflow.defn(name=WORKFLOW)
 class PlaybookRun:
     """One run. A run that completes returns its outcome. Any other end is a failure with the outcome in its details."""
@@ -95,7 +101,7 @@ class PlaybookRun:
             run_id=info.workflow_id,
             now=workflow.now(),
             directory=run_view.directory_of(given.files, info.workflow_id, info.first_execution_run_id),
-            traits={name: ActionTraits(**traits) for name, traits in given.traits.items()},
+            traits={name: _known_traits(traits) for name, traits in given.traits.items()},
         )
 
     @workflow.run
