@@ -18,6 +18,7 @@ from platforms.playbook_cases.format import Case, FaultSpec, SignalSpec, StepDay
 from platforms.playbook_cases.loading import ERRORS, Loaded
 from platforms.playbook_cases.sandbox_world import World, world
 from platforms.playbook_session import traits
+from playbooks.drivers.run_directory import make_files_directory
 from playbooks.engine.changes import child_name, error_document
 from playbooks.engine.commands import (
     ActionFailed,
@@ -197,6 +198,7 @@ class _Run:
             return ActionFailed.of(ERRORS[day.error.type](day.error.message))
         action = catalog.find(command.action)
         try:
+            make_files_directory(command.directory)
             return ActionSucceeded(action.run(command.params, self.world.api if action.connection else None))
         except PackError as error:
             return ActionFailed.of(error)

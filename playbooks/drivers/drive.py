@@ -11,6 +11,7 @@ from core.clock import Clock
 from core.errors import PackError, ParameterError
 from core.json_values import Json
 from playbooks.drivers.outcome import Outcome, outcome_of, progress_of
+from playbooks.drivers.run_directory import make_files_directory
 from playbooks.drivers.store.held_run import HeldRun
 from playbooks.drivers.store.records import Signal
 from playbooks.engine.changes import Change, changes, with_changes
@@ -195,6 +196,8 @@ class Drive:
         self.observer.step_started(at, command, again=again)
         self._in_flight = set()
         try:
+            if command.directory != state.directory:
+                make_files_directory(command.directory)
             return ActionSucceeded(self._hooks.run_action(command.action, command.params))
         except PackError as error:
             return ActionFailed.of(error)

@@ -90,6 +90,17 @@ def make_run_directory(path: Path) -> None:
     path.mkdir(mode=MODE, exist_ok=True)
 
 
+def make_files_directory(directory: str) -> None:
+    """Create the directory of an action's files, unless it is a URL. Raises: DirectoryUnusable."""
+    if not directory or "://" in directory:
+        return
+    try:
+        make_run_directory(Path(directory))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a valid path"
+        raise DirectoryUnusable(f"the run's directory can't be created on this machine: {reason}") from None
+
+
 def open_run_directory(path: Path) -> int:
     """Return a descriptor of the directory. Files opened through it are in this directory, even after a rename.
 

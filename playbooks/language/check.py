@@ -267,7 +267,7 @@ def _late_refusals(playbook: Playbook, effects: Mapping[str, str]) -> Iterator[F
 
 def _changes(step: Step, parts: Mapping[str, Playbook], effects: Mapping[str, str]) -> bool:
     if isinstance(step, ActionStep):
-        return effects.get(step.action, "read") != "read"
+        return effects.get(step.action, "read") != "read" and step.with_.get("dry_run") is not True
     if isinstance(step, PlaybookStep) and step.playbook in parts:
         every = (inner for part in playbooks_below(parts[step.playbook], parts) for inner in part.steps)
         return any(isinstance(inner, ActionStep) and _changes(inner, parts, effects) for inner in every)

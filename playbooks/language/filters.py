@@ -137,6 +137,11 @@ def keys(mapping: Json) -> list[str]:
     return list(mapping_of(mapping))
 
 
+def combine(mapping: Json, other: Json) -> dict[str, Json]:
+    """Add the keys of another map, which win: `{'a': 1, 'b': 1} | combine({'b': 2})` gives `{'a': 1, 'b': 2}`."""
+    return {**mapping_of(mapping), **mapping_of(other)}
+
+
 def file_name(text: Json) -> str:
     """Make a safe file name of at most 80 characters: letters, digits, dot, dash and underscore.
 
@@ -189,6 +194,7 @@ OWN_FILTERS: dict[str, Callable[..., Any]] = {
     "address": address,
     "breakdown": breakdown,
     "clean_percent": clean_percent,
+    "combine": combine,
     "counted": with_noun,
     "domain": domain,
     "epoch": epoch,

@@ -304,6 +304,11 @@ def test_a_check_that_refuses_after_a_change_is_found() -> None:
     ]
 
 
+def test_a_check_that_refuses_after_a_dry_run_has_no_finding() -> None:
+    steps = "steps: [{id: x, action: make-job, with: {dry_run: true}}, {id: y, check: true, otherwise: no}]"
+    assert findings_of(steps, effects={"make-job": "write"}) == []
+
+
 def test_findings_have_a_line_number(purge: Playbook) -> None:
     findings = check(purge, {})
     assert (findings[0].pointer, findings[0].line) == ("/steps/1/action", 20)

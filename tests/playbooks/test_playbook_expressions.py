@@ -46,6 +46,7 @@ def value(source: str, **inputs: Any) -> Any:
         ("yes: {{ true }}, {{ 1.5 }}, {{ [1, 'é'] }}", 'yes: true, 1.5, [1, "\\u00e9"]'),
         ("{{ ' A@B.Example ' | trim | domain | lower }}", "b.example"),
         ("{{ 'abc' | truncate(1) }}", "…"),
+        ("{{ {'a': 1, 'b': 1} | combine({'b': 2, 'c': 3}) }}", {"a": 1, "b": 2, "c": 3}),
         ("{{ ['a', 'b'] | last }}", "b"),
         ("{{ 12.5 | round }}", 13),
         ("{{ 12.34 | round(1, 'ceil') }}", 12.4),
@@ -223,7 +224,7 @@ def test_a_changed_file_name_has_a_hash_suffix(text: str) -> None:
     assert file_name(text)[-9] == "-"
 
 
-FILTERS_WITH_ARGUMENTS = {"counted", "related", "has_criteria"}
+FILTERS_WITH_ARGUMENTS = {"combine", "counted", "related", "has_criteria"}
 FILTER_TEMPLATES = [
     compile_template(f"{{{{ inputs.v | {name} }}}}", NAMES) for name in FILTERS if name not in FILTERS_WITH_ARGUMENTS
 ]
@@ -232,6 +233,7 @@ FILTER_TEMPLATES += [
     for call in (
         "counted(inputs.v)",
         "related(inputs.v)",
+        "combine(inputs.v)",
         "has_criteria(inputs.v)",
     )
 ]

@@ -6,7 +6,6 @@ import contextvars
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from temporalio import activity
@@ -14,7 +13,7 @@ from temporalio import activity
 from core.clock import Clock, Deadline
 from core.errors import InternalError, OutcomeUnknown, PackError
 from core.json_values import Json
-from playbooks.drivers.run_directory import make_run_directory
+from playbooks.drivers.run_directory import make_files_directory
 from playbooks.drivers.temporal.messages import (
     ACTION,
     LARGEST_BYTES,
@@ -24,7 +23,6 @@ from playbooks.drivers.temporal.messages import (
     bytes_of,
     failure_of,
 )
-from playbooks.language.errors import DirectoryUnusable
 
 RunAction = Callable[[str, dict[str, Json]], dict[str, Json]]
 
@@ -46,7 +44,7 @@ class ActionActivity:
         interrupted = activity.info().attempt > 1
         try:
             with _heartbeats(call.pace):
-                _make_directory(call.directory)
+                make_files_directory(call.directory)
                 return ActionAnswer(self._result(call), interrupted)
         except PackError as error:
             raise failure_of(error, interrupted=interrupted) from None
@@ -84,17 +82,6 @@ def _short_pause(call: ActionCall, result: dict[str, Json]) -> float | None:
     if not isinstance(seconds, int | float) or isinstance(seconds, bool):
         return None
     return float(seconds) if 0 <= seconds < call.pace.short_pause else None
-
-
-def _make_directory(directory: str) -> None:
-    """Create the directory of the action's files, unless it is a URL. Raises: DirectoryUnusable."""
-    if not directory or "://" in directory:
-        return
-    try:
-        make_run_directory(Path(directory))
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a valid path"
-        raise DirectoryUnusable(f"the run's directory can't be created on this worker: {reason}") from None
 
 
 @contextmanager

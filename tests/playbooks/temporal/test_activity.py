@@ -103,5 +103,5 @@ def test_the_runs_directory_is_private_and_a_url_is_no_directory(tmp_path: Path)
     run(polls({}), directory=str(tmp_path / "runs" / "run-1"))
     assert (tmp_path / "runs" / "run-1").stat().st_mode & 0o777 == 0o700
     run(polls({}), directory="s3://evidence/run-1")
-    with pytest.raises(ApplicationError, match="can't be created on this worker"):
+    with pytest.raises(ApplicationError, match="can't be created on this machine"):
         run(polls({}), directory="/dev/null/run-1")
