@@ -17,7 +17,8 @@ from core.errors import ParameterError, Problem
 from core.json_values import below
 from core.quantity import counted
 from core.validation_text import plain_message
-from remediation.alerts.meaning import AlertMeaning
+from remediation.alerts.meaning import AlertMeaning, AlertSearch
+from remediation.alerts.pivots import described
 from remediation.alerts.plan_rules import NOTHING, PlanLimits, first_finding, too_many
 from remediation.guardrails.plans.plan import read_plan
 
@@ -29,6 +30,13 @@ class Params(ActionParams):
         description="The result of preview-job. Null if it found more messages than its `limit`."
     )
     alert: dict[str, Any] = Field(description="The result of read-alert.")
+    criteria: dict[str, str] | None = Field(
+        None,
+        min_length=1,
+        max_length=10,
+        description="The criteria that the plan's search must have, instead of those of the alert's own search. Clean "
+        "messages of proved senders then count against a plan even if the alert's sender is proved.",
+    )
     action: ActionType = Field("MOVE", description="The action that the plan must have.")
     destination: Destination | None = Field(None, description="The folder that the plan must have; null for RELEASE.")
     max_messages: int = Field(ge=1, le=1_000_000, description="Refuse more messages than this, one for each mailbox.")
@@ -82,13 +90,17 @@ def check_plan(p: Params) -> Result:
 def _alert(p: Params) -> AlertMeaning:
     known = {name: value for name, value in p.alert.items() if name in AlertMeaning.model_fields}
     try:
-        return AlertMeaning.model_validate(known)
+        alert = AlertMeaning.model_validate(known)
     except ValidationError as error:
         problems = [
             Problem(pointer=below("/alert", *one["loc"]), message=plain_message(one))
             for one in error.errors(include_url=False, include_input=False, include_context=False)
         ]
         raise ParameterError(problems=problems) from None
+    if p.criteria is None:
+        return alert
+    own = AlertSearch(by=None, criteria=p.criteria, search_params=p.criteria, description=described(p.criteria))
+    return alert.model_copy(update={"search": own})
 
 
 ACTION = Action(

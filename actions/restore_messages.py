@@ -34,7 +34,10 @@ from remediation.messages.restore import read_moved_messages
 
 
 class Params(ChangeParams):
-    export: ExportPath = Field(description="Path of an NDJSON file of export-job-messages, of a MOVE job.")
+    export: ExportPath = Field(
+        description="The evidence bundle (zip) or NDJSON file of export-job-messages, of a MOVE job: a path, or the "
+        "URL of an object."
+    )
     dry_run: bool = Field(True, description="Show the messages that would be moved back; change nothing.")
     allow_malicious: bool = Field(
         False, description="Allow messages whose verdict is MALICIOUS or MALICIOUS-BEC, or not known, to go to Inbox."

@@ -41,6 +41,11 @@ class ChangeParams(BoundedParams):
         None,
         description=f"Look up the messages, and skip those in place. Default: true for up to {CHECKED_FIRST} messages.",
     )
+    plan_hash: str | None = Field(
+        None,
+        pattern=r"^[0-9a-f]{64}$",
+        description="The plan_hash of a dry run. Refuse the change if its messages, folder or account differ.",
+    )
     requested_by: Person | None = Field(
         None, description="Requester: a login or an address. If CFES_REQUESTED_BY is set, any other name is refused."
     )
@@ -59,7 +64,9 @@ class NamedParams(ChangeParams):
         None, min_length=1, max_length=MOST_MESSAGES, description="Investigate IDs. Give either `ids` or `export`."
     )
     export: ExportPath | None = Field(
-        None, description="Path of an NDJSON file of export-job-messages, whose rows name the messages."
+        None,
+        description="The evidence bundle (zip) or NDJSON file of export-job-messages, whose rows name the messages: a "
+        "path, or the URL of an object.",
     )
     statuses: list[MessageStatus] | None = Field(
         None, min_length=1, description="With `export`: only rows with one of these statuses. All rows by default."
@@ -146,6 +153,7 @@ def call_of(p: ChangeParams, change: Change, selection: Selection) -> ChangeCall
         requested_by=p.requested_by,
         approvals=p.approvals,
         comment=p.comment,
+        plan_hash=p.plan_hash,
         resume_bytes=p.max_result_bytes,
     )
 

@@ -86,7 +86,7 @@ def _of_move(plan: Plan, alert: AlertMeaning, limits: PlanLimits) -> Iterator[Fi
     search = alert.search
     by, wanted = (search.by, search.description) if search is not None else ("sender", "")
     since = plan.search_params.get("start") or alert.since
-    another = "Run the playbook again with another search_by."
+    another = "Choose another search." if by is None else "Run the playbook again with another search_by."
     if plan.messages == 0 and by == "sender":
         yield Finding(
             NOTHING, f"There is nothing to move: the search found no message of {alert.sender} since {since}."
@@ -116,12 +116,15 @@ def _of_move(plan: Plan, alert: AlertMeaning, limits: PlanLimits) -> Iterator[Fi
             f"Nothing was changed. {another} {add}",
         )
     # The percentage alone is not enough: an attacker can lower it by sending more forged mail.
-    if limits.max_clean_percent < 100 and alert.sender_proved != "yes" and plan.proved_clean:
+    # A search by given criteria may have other senders, so that the proof of the alert's sender proves nothing.
+    proved = alert.sender_proved == "yes" and by is not None
+    if limits.max_clean_percent < 100 and not proved and plan.proved_clean:
+        why = f"Nothing proves the sender {alert.sender}" if by is not None else "The search is not by a proved sender"
         yield Finding(
             "real_senders",
-            f"Nothing proves the sender {alert.sender}, and the search also finds clean messages of senders that DMARC "
-            f"or SPF proves: {breakdown(plan.proved_clean)}. Real senders' mail matches the search ({wanted}). Nothing "
-            f"was changed. {another} {add}",
+            f"{why}, and the search also finds clean messages of senders that DMARC or SPF proves: "
+            f"{breakdown(plan.proved_clean)}. Real senders' mail matches the search ({wanted}). Nothing was changed. "
+            f"{another} {add}",
         )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from connectors.email_security import EmailSecurity
 from connectors.objects.folders import recovery_from
-from core.errors import GuardrailRefusal, MaliciousRelease, NotRestorable
+from core.errors import GuardrailRefusal, MaliciousRelease, NotRestorable, PlanDrifted
 from core.quantity import counted
 from core.search_words import MALICIOUS
 from remediation.guardrails.accountability import check_reason, requester
@@ -51,7 +51,8 @@ class ChangeCall:
     """A change of named messages, as a caller asks for it.
 
     skip_done: whether messages that are in place already are left out; None decides by their number. comment: the
-    reason. resume_bytes: the size that an error's `resume` may have.
+    reason. plan_hash: the one of a dry run that this call must be equal to. resume_bytes: the size that an error's
+    `resume` may have.
     """
 
     change: Change
@@ -62,6 +63,7 @@ class ChangeCall:
     requested_by: str | None = None
     approvals: Sequence[str] = ()
     comment: str | None = None
+    plan_hash: str | None = None
     resume_bytes: int = 200_000
 
 
@@ -105,6 +107,13 @@ def prepare_change(api: EmailSecurity, call: ChangeCall) -> PreparedChange:
     found = _look_up_first(api, call, ledger, proposed)
     check_messages(api, proposed, ledger.messages.values())
     hashed = plan_hash(api.connection.account_id, call.change, ledger.messages)
+    if call.plan_hash not in (None, hashed):
+        raise PlanDrifted(
+            f"the call is for {counted(len(ledger.messages), 'message')} with the plan_hash {hashed}, and the given "
+            f"plan_hash is {call.plan_hash}",
+            help="Nothing was changed. The messages, the folder or the account differ from the dry run. Make another "
+            "dry run and check its messages.",
+        )
     needed = approvals_needed(api, proposed, ledger.messages.values())
     prepared = PreparedChange(call, ledger, hashed, asker, needed)
     if call.dry_run:

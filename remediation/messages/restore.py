@@ -89,9 +89,10 @@ class MovedMessages:
 
 
 def read_moved_messages(api: EmailSecurity, export: str) -> MovedMessages:
-    """Read the NDJSON export of a MOVE job, and look up the messages of its CANCELLED rows.
+    """Read the export of a MOVE job, and look up the messages of its CANCELLED rows.
 
-    Raises: ParameterError (pointer /export); NotRestorable where messages were purged; what a search raises.
+    export: as exported_rows. Raises: ParameterError (pointer /export); NotRestorable where messages were purged; what a
+    search raises.
     """
     found, cancelled = MovedMessages(), list[JobRow]()
     for number, row in enumerate(exported_rows(export), start=1):
@@ -105,7 +106,7 @@ def read_moved_messages(api: EmailSecurity, export: str) -> MovedMessages:
         found.by_destination[_folder(row, found.by_destination)] += 1
     rows = found.by_destination.total()
     if not rows and not found.other_rows:
-        raise _refusal("has no row: an NDJSON file of export-job-messages is needed")
+        raise _refusal("has no row: an evidence bundle or NDJSON file of export-job-messages is needed")
     if purged := found.by_destination[PURGES]:
         raise NotRestorable(f"{purged} of {counted(rows, 'row was', 'rows were')} moved to {PURGES}")
     found.in_flight = _find_moved_rows(api, [row for row in cancelled if not found.selection.has(row)])

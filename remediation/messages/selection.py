@@ -13,6 +13,7 @@ from typing import Any
 from connectors.objects.message_change import INVESTIGATE_ID
 from connectors.objects.search import verdict_of
 from core.search_words import MALICIOUS
+from remediation.exports.destinations.local_copy import local_copy
 from remediation.exports.files.line_file import read_lines, refuse
 from remediation.exports.formats.ndjson import rows_of
 from remediation.exports.pseudonyms.form import is_pseudonym
@@ -96,28 +97,32 @@ def of_ids(ids: Iterable[str]) -> Selection:
     return selection
 
 
-def of_export(path: str, selects: Callable[[JobRow], bool]) -> Selection:
-    """Select the messages of some rows of an NDJSON export. Raises: ParameterError naming a line that is not a row."""
+def of_export(source: str, selects: Callable[[JobRow], bool]) -> Selection:
+    """Select the messages of some rows of an export. source, errors: as exported_rows."""
     selection = Selection(from_file=True)
-    for row in exported_rows(path):
+    for row in exported_rows(source):
         if selects(row):
             selection.add(row)
     return selection
 
 
-def exported_rows(path: str) -> Iterator[JobRow]:
-    """Yield the rows of an NDJSON export.
+def exported_rows(source: str) -> Iterator[JobRow]:
+    """Yield the rows of an NDJSON export or of an evidence bundle. source: its path, or the URL of an object.
 
-    Raises: ParameterError (pointer /export) where the file can't be read, or a line is not a job's row.
+    Raises: ParameterError (pointer /export) where the file can't be read, or a line is not a job's row; what local_copy
+    raises for a URL.
     """
-    try:
-        for number, row in enumerate(rows_of(read_lines(path, "/export")), start=1):
-            try:
-                yield read_row(row)
-            except ValueError as error:
-                refuse("/export", f"row {number} is not a job's row: {error}")
-    except ValueError as error:
-        refuse("/export", f"{error}: an NDJSON file of export-job-messages is needed")
+    with local_copy(source, "/export") as path:
+        if path is None:
+            refuse("/export", f"there is no object {source[:200]!r}")
+        try:
+            for number, row in enumerate(rows_of(read_lines(str(path), "/export", source)), start=1):
+                try:
+                    yield read_row(row)
+                except ValueError as error:
+                    refuse("/export", f"row {number} is not a job's row: {error}")
+        except ValueError as error:
+            refuse("/export", f"{error}: an evidence bundle or NDJSON file of export-job-messages is needed")
 
 
 def read_row(row: Mapping[str, Any]) -> JobRow:

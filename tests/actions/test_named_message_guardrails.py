@@ -17,6 +17,7 @@ from connectors.email_security import EmailSecurity
 from core.errors import (
     ApprovalRefused,
     PackError,
+    PlanDrifted,
     PolicyRefused,
     PolicyUnusable,
     ProtectedRefused,
@@ -384,3 +385,16 @@ class TestDryRunDetails:
     def test_a_real_call_returns_no_message_details(self, sandbox: RunningSandbox, api: EmailSecurity) -> None:
         done = move(api, [delivered(sandbox, A)])
         assert (done["found"], done["by_sender"], done["sample"]) == (None, {}, [])
+
+
+def test_a_call_with_the_plan_hash_of_a_dry_run_is_for_just_its_messages(
+    sandbox: RunningSandbox, api: EmailSecurity
+) -> None:
+    first, second = ids_of(api, 2)
+    dry = move(api, [first], dry_run=True)
+    for ids, destination in (([first, second], "JunkEmail"), ([second], "JunkEmail"), ([first], "DeletedItems")):
+        with pytest.raises(PlanDrifted, match="with the plan_hash") as caught:
+            move(api, ids, destination=destination, plan_hash=dry["plan_hash"])
+        assert (caught.value.exit_code, caught.value.applied) == (3, "no")
+    assert sent(sandbox) == []
+    assert move(api, [first], plan_hash=dry["plan_hash"])["succeeded"] == 1

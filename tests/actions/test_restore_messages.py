@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import pytest
 
@@ -16,6 +18,7 @@ from core.errors import NotRestorable, ParameterError, PartlyApplied
 from sandbox.server import RunningSandbox
 from tests.actions.named_messages import SMOOTH, campaign, folders, moved_by_job, sent
 from tests.conftest import CAMPAIGN
+from tests.object_stores import Bucket
 
 
 @pytest.fixture
@@ -210,3 +213,65 @@ def test_an_export_without_rows_is_refused(api: EmailSecurity, tmp_path: Path) -
 def test_bad_parameters_are_refused(api: EmailSecurity, params: dict[str, Any]) -> None:
     with pytest.raises(ParameterError):
         restore_messages.run(params, api)
+
+
+@pytest.fixture
+def bundle(api: EmailSecurity, tmp_path: Path) -> Path:
+    """The evidence bundle of a job that moved the campaign."""
+    moved = moved_by_job(api, tmp_path / "rows.ndjson")
+    EXPORT.run({"job_id": moved["job_id"], "evidence": "bundle", "destination": str(tmp_path / "case-42.zip")}, api)
+    return tmp_path / "case-42.zip"
+
+
+def test_a_bundle_restores_the_messages_of_its_rows(api: EmailSecurity, bundle: Path) -> None:
+    assert restore(api, bundle)["plan_hash"] == restore(api, bundle.with_name("rows.ndjson"))["plan_hash"]
+
+
+def test_a_bundle_in_an_object_store_is_read(api: EmailSecurity, bundle: Path, bucket: Bucket) -> None:
+    bucket.put("case-42.zip", bundle.read_bytes())
+    url = bucket.url("case-42.zip")
+    assert restore_messages.run({"export": url}, api)["plan_hash"] == restore(api, bundle)["plan_hash"]
+    bucket.put("damaged.zip", bundle.read_bytes()[:1000])
+    for name, why in (("none.zip", "there is no object"), ("damaged.zip", "damaged.zip' can't be read")):
+        with pytest.raises(ParameterError, match=why):
+            restore_messages.run({"export": bucket.url(name)}, api)
+
+
+def test_a_zip_file_without_rows_is_refused(api: EmailSecurity, tmp_path: Path) -> None:
+    with ZipFile(tmp_path / "photos.zip", "w") as archive:
+        archive.writestr("photo.png", b"x")
+    with pytest.raises(ParameterError, match=r"is a zip file without rows\.ndjson, not an evidence bundle"):
+        restore(api, tmp_path / "photos.zip")
+
+
+@pytest.mark.parametrize("keep", [4, 40, 0.5, 0.99])
+def test_a_truncated_bundle_is_refused(keep: float, api: EmailSecurity, sandbox: RunningSandbox, bundle: Path) -> None:
+    data = bundle.read_bytes()
+    bundle.write_bytes(data[: int(keep if keep > 1 else keep * len(data))])
+    with pytest.raises(ParameterError, match="can't be read"):
+        restore(api, bundle, dry_run=False)
+    assert sent(sandbox) == []
+
+
+def test_damaged_rows_in_a_bundle_restore_nothing(api: EmailSecurity, sandbox: RunningSandbox, bundle: Path) -> None:
+    with ZipFile(bundle) as archive:
+        at = archive.getinfo("rows.ndjson").header_offset
+    data = bytearray(bundle.read_bytes())
+    data[at + 200] ^= 0xFF
+    bundle.write_bytes(data)
+    with pytest.raises(ParameterError):
+        restore(api, bundle, dry_run=False)
+    assert sent(sandbox) == []
+
+
+def test_a_bundle_whose_rows_grow_without_end_is_refused_in_bounded_memory(api: EmailSecurity, tmp_path: Path) -> None:
+    with ZipFile(tmp_path / "bomb.zip", "w", ZIP_DEFLATED) as archive, archive.open("rows.ndjson", "w") as rows:
+        for _ in range(64):
+            rows.write(b" " * 1024 * 1024)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ParameterError, match="line 1 is longer than 4194304 bytes"):
+            restore(api, tmp_path / "bomb.zip")
+        assert tracemalloc.get_traced_memory()[1] < 32 * 1024 * 1024
+    finally:
+        tracemalloc.stop()

@@ -24,12 +24,13 @@ _ZIP = b"PK\x03\x04"
 BUNDLE_ROWS = "rows.ndjson"
 
 
-def read_lines(path: str, pointer: str) -> Iterator[bytes]:
+def read_lines(path: str, pointer: str, name: str | None = None) -> Iterator[bytes]:
     """Yield the lines of a file, decompressed if needed. pointer: the parameter that names the file.
 
+    name: the name for errors, by default the path.
     Raises: ParameterError if the file can't be read; ValueError naming a line that is too long.
     """
-    name = repr(path[:200])
+    name = repr((name or path)[:200])
     try:
         # Do not wait for the writer of a pipe.
         descriptor = os.open(Path(path), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -47,7 +48,9 @@ def read_lines(path: str, pointer: str) -> Iterator[bytes]:
                 if len(line) > LONGEST_LINE_BYTES:
                     raise ValueError(f"line {number} is longer than {LONGEST_LINE_BYTES} bytes")
                 yield line
-        except (OSError, EOFError, zlib.error, BadZipFile, KeyError, NotImplementedError, RuntimeError) as error:
+        except KeyError:
+            refuse(pointer, f"{name} can't be read: it is a zip file without {BUNDLE_ROWS}, not an evidence bundle")
+        except (OSError, EOFError, zlib.error, BadZipFile, NotImplementedError, RuntimeError) as error:
             why = _reason(error) if isinstance(error, OSError) else f"its compression is damaged ({error})"
             refuse(pointer, f"{name} can't be read: {why}")
 

@@ -12,7 +12,7 @@ from actions.shapes.example_plan import EXAMPLE_PLAN
 from core.errors import ParameterError, PlanRefused
 from remediation.alerts.meaning import AlertMeaning
 from remediation.alerts.plan_rules import PlanLimits, first_finding
-from remediation.guardrails.plans.plan import Plan
+from remediation.guardrails.plans.plan import Plan, new_plan
 
 PLAN: dict[str, Any] = {
     **EXAMPLE_PLAN,
@@ -115,3 +115,30 @@ def test_an_alert_that_read_alert_did_not_read_is_refused() -> None:
     with pytest.raises(ParameterError) as caught:
         check_plan.run({"plan": EXAMPLE_PLAN, "alert": {"From": "x"}, "max_messages": 9})
     assert "/alert/sender" in {problem["pointer"] for problem in caught.value.problems}
+
+
+def checked(plan: dict[str, Any], **params: Any) -> dict[str, Any]:
+    """Return the result of check-plan for a plan of the real form, whose sender is proved."""
+    made = new_plan({name: value for name, value in {**PLAN, **plan}.items() if name not in ("plan_hash", "seal")})
+    alert = {**EXAMPLE_MEANING, "sender_proved": "yes"}
+    given = {"plan": made.model_dump(mode="json"), "alert": alert, "destination": "JunkEmail", "max_messages": 100}
+    return check_plan.run({**given, **params})
+
+
+CONTENT = {"query": "0" * 64, "start": "2026-11-13T15:32:35Z", "end": "2026-11-20T16:02:35Z"}
+
+
+def test_a_plan_may_have_given_criteria_instead_of_the_alerts_own() -> None:
+    plan = {**MOVE, "search_params": CONTENT}
+    assert checked(plan)["rule"] == "of_this_alert"
+    assert checked(plan, criteria={"query": "0" * 64})["fits"] is True
+    assert checked(plan, criteria={"query": "1" * 64})["rule"] == "of_this_alert"
+
+
+def test_a_search_by_given_criteria_is_not_proved_by_the_alerts_sender() -> None:
+    plan = {**MOVE, "search_params": CONTENT, "proved_clean": {"news@real.example": 1}}
+    found = checked(plan, criteria={"query": "0" * 64})
+    assert (found["rule"], "search_by" in found["reason"]) == ("real_senders", False)
+    assert "1 news@real.example" in found["reason"]
+    assert checked(plan, criteria={"query": "0" * 64}, max_clean_percent=100)["fits"] is True
+    assert checked({**MOVE, "proved_clean": {"news@real.example": 1}})["fits"] is True
