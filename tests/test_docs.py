@@ -63,6 +63,10 @@ PREPARATION: dict[str, str] = {
     "docs/how-to/verify-against-logpush.md": ENDED_JOB
     + 'curl -s "$SANDBOX/_sandbox/post_delivery_events" > events.ndjson',
     "docs/how-to/export-without-names.md": ENDED_JOB,
+    "docs/how-to/restore-mail-from-an-evidence-bundle.md": ENDED_JOB
+    + 'cfes export-job-messages --job-id "$job_id" --evidence bundle --destination evidence.zip > exported.json',
+    "docs/how-to/stop-a-job-and-report.md": ENDED_JOB,
+    "docs/how-to/retry-failed-messages.md": ENDED_JOB,
     "docs/how-to/require-two-approvers.md": "openssl genpkey -algorithm ed25519 -out carol.pem\n"
     "openssl pkey -in carol.pem -pubout -out carol.pub",
 }
@@ -78,6 +82,16 @@ EXITS: dict[str, dict[str, int]] = {
         "cfes playbook run phish-campaign-purge --input alert.json --set search_by=link_domain --plan-only "
         "--out by-link.json": 3,
     },
+    "docs/how-to/restore-mail-from-an-evidence-bundle.md": {
+        "cfes playbook run restore-from-evidence --set export=evidence.zip": 3,
+        # In the sandbox some moves and some recipients fail.
+        "cfes playbook run restore-from-evidence --set export=evidence.zip --set allow_malicious=true": 8,
+    },
+    "docs/how-to/retry-failed-messages.md": {'cfes playbook run retry-failures --set job_id="$job_id"': 8},
+    "docs/how-to/sweep-for-late-copies.md": {
+        "cfes playbook run late-copy-sweep --input plan.json --set alert=@alert.json --set after='[0]'": 8,
+    },
+    "docs/how-to/find-a-campaign-by-its-content.md": {"cfes playbook run campaign-by-content --input alert.json": 6},
     "docs/how-to/write-a-playbook.md": {"cfes playbook run look-first.yaml --input alert.json --set limit=1": 3},
     "docs/how-to/call-from-a-shell.md": {
         "cfes get-job --job-id 00000000-0000-4000-8000-000000000000 > answer.json": 5,
@@ -108,6 +122,8 @@ NOT_RUN: dict[str, str] = {
     "cfes playbook start phish-campaign-purge --input alert.json": SETUP,
     "install -D -o root -g root -m 0644 policy.yaml /etc/cfes/policy.yaml": "it changes /etc",
     "sqlite3 ~/.local/state/cfes/runs.db \"VACUUM INTO '/backup/runs.db'\"": VALUES,
+    "cfes playbook run late-copy-sweep --input plan.json --set alert=@alert.json": "it takes six hours",
+    "cfes playbook show RUN": VALUES,
     'aws stepfunctions send-task-success --task-token "$task_token" \\': "it needs an AWS account",
     "cfes run advance-run --params call.json > answer.json": "tests/platforms/test_advance_run.py runs it",
     "import re": "tests/remediation/exports/test_csv_excel.py runs it on many cells",

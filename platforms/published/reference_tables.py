@@ -60,8 +60,10 @@ POLICY_PARTS: tuple[tuple[str, type[BaseModel]], ...] = (
 
 
 def playbooks() -> str:
-    """Return the table of the shipped playbooks."""
-    rows = [(f"`{playbook.id}`", playbook.title) for playbook in library.available()]
+    """Return the table of the shipped playbooks, without those that only others run."""
+    every = library.available()
+    parts = {name for playbook in every for name in playbook.parts}
+    rows = [(f"`{playbook.id}`", playbook.title) for playbook in every if playbook.id not in parts]
     return markdown.table(("playbook", "what it does"), rows)
 
 

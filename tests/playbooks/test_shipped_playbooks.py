@@ -36,6 +36,8 @@ from tests.remediation.guardrails.test_approval import BOB, private_pem, public_
 PLAYBOOKS = library.available()
 BY_ID = {playbook.id: playbook for playbook in PLAYBOOKS}
 
+EXAMPLE_INPUTS = sorted((EXAMPLE_ALERT.parent / "inputs").glob("*.json"))
+
 # The playbooks that answer an alert with one job.
 ONE_JOB_PLAYBOOKS = ("phish-campaign-purge", "false-positive-release")
 
@@ -83,6 +85,12 @@ def test_a_shipped_playbook_is_named_after_its_file_and_described(file: Path) ->
     assert playbook.description, f"{file.name}: add a description"
     assert [name for name, spec in playbook.inputs.items() if not spec.description] == [], f"{file.name}: describe them"
     assert [step.id for step in playbook.steps if not step.title] == [], f"{file.name}: give them a title"
+
+
+@pytest.mark.parametrize("file", EXAMPLE_INPUTS, ids=lambda file: str(file.stem))
+def test_an_example_of_inputs_is_accepted_by_its_playbook(file: Path) -> None:
+    given = json.loads(file.read_text())
+    assert accept(library.find(file.stem), given).items() >= given.items()
 
 
 def test_the_documented_steps_with_a_plan_have_no_finding() -> None:

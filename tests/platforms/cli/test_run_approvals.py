@@ -8,14 +8,18 @@ from pathlib import Path
 import pytest
 import yaml
 
+from actions import export_job_messages
 from actions.contract.action import Action
+from connectors.email_security import EmailSecurity
 from platforms.cli.commands import approve as approve_command
 from platforms.playbook_session import open_store
 from sandbox.server import RunningSandbox
+from tests.actions.named_messages import folders
 from tests.clock import FakeClock
 from tests.conftest import CAMPAIGN, PLAN_KEY
 from tests.platforms.cli.conftest import Cfes, CommandResult
 from tests.platforms.cli.test_playbook_commands import only_for
+from tests.playbooks.shop_mail import deliver, move
 from tests.remediation.guardrails.test_approval import BOB, CAROL, POLICY, private_pem
 
 APPROVED_MOVE = f"""\
@@ -109,6 +113,21 @@ class TestApprove:
             1,
         )
         assert ended.document["error"]["applied"] == "yes"
+
+    @pytest.mark.usefixtures("waiting")
+    def test_two_approvers_let_a_restore_change_the_messages_of_its_dry_run(
+        self, connected: Cfes, sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
+    ) -> None:
+        messages = deliver(sandbox, "a", "b")
+        export_job_messages.run({"job_id": move(api), "destination": str(tmp_path / "rows.ndjson")}, api)
+        ended = connected("playbook", "run", "restore-from-evidence", "--set", "export=rows.ndjson", "--yes")
+        assert (ended.code, ended.document["waits_for"]["signal"]) == (6, "allowed/approval"), ended
+        for person in ("bob", "carol"):
+            approved = connected("playbook", "approve", ended.document["run_id"], "--key", person, "--yes")
+            assert approved.document["signal"] == "allowed/approval", approved
+        done = connected("playbook", "resume", ended.document["run_id"], "--yes")
+        assert (done.document["status"], done.document["outputs"]["restored"]) == ("completed", 2), done
+        assert {folders(sandbox)[one] for one in messages} == {"Inbox"}
 
     @pytest.mark.parametrize("between", ["taken by the run", "not yet taken"])
     def test_an_approver_cannot_approve_twice(
