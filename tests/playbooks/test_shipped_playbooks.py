@@ -31,6 +31,7 @@ from sandbox.settings import Pace
 from tests.conftest import CAMPAIGN, EXAMPLE_ALERT
 from tests.playbooks import driving
 from tests.playbooks.conftest import KEY
+from tests.playbooks.killing import run_killed_once
 from tests.remediation.guardrails.test_approval import BOB, private_pem, public_pem
 
 PLAYBOOKS = library.available()
@@ -264,35 +265,12 @@ def test_a_run_with_faults_makes_one_job_and_a_complete_export(
     assert len(sandbox.state.truth()["jobs"]) == 1
 
 
-class Killed(BaseException):
-    """Raised to simulate a kill of the process; nothing may catch it."""
-
-
-@pytest.mark.parametrize("boundary", range(16))
+@pytest.mark.parametrize("boundary", range(1, 15))
 def test_a_run_killed_at_any_action_is_resumed_and_creates_one_job(
     boundary: int, alert: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path
 ) -> None:
-    playbook = library.find("phish-campaign-purge")
-    directory = tmp_path / "run"
-    calls = 0
-
-    def act(action: str, params: dict[str, Any]) -> dict[str, Any]:
-        nonlocal calls
-        calls += 1
-        if calls * 2 - 1 == boundary:
-            raise Killed
-        result = catalog.find(action).run(params, api)
-        if calls * 2 == boundary:
-            raise Killed
-        return result
-
-    inputs = accept(playbook, {"alert": alert})
-    try:
-        driving.run(playbook, inputs, run_action=act, clock=api.clock, key=KEY, run_id="run-1", directory=directory)
-    except Killed:
-        calls = -1000
-        outcome = driving.resume(directory, run_action=act, clock=api.clock, key=KEY)
-        assert (outcome.status, outcome.outputs["complete"]) == ("completed", True)
+    outcome = run_killed_once("phish-campaign-purge", {"alert": alert}, api, tmp_path / "run", boundary)
+    assert (outcome.status, outcome.outputs["complete"]) == ("completed", True)
     assert len(sandbox.state.truth()["jobs"]) == 1
 
 
