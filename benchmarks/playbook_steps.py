@@ -19,8 +19,8 @@ from benchmarks.summary import Line, at_most, say, table
 from core.clock import SystemClock
 from playbooks.drivers import local
 from playbooks.drivers.drive import Hooks
-from playbooks.drivers.journal_key import JournalKey
 from playbooks.drivers.run_store import RunStore
+from playbooks.drivers.seal_key import SealKey
 from playbooks.engine.commands import ActionSucceeded, Finished
 from playbooks.engine.engine import advance, begin, next_commands
 from playbooks.engine.state import ActionTraits
@@ -72,7 +72,7 @@ def local_driver(playbook: Playbook, rounds: int, folder: Path) -> list[float]:
     """Return the elapsed time of a run with the local driver for each action, in milliseconds."""
     found = []
     hooks = Hooks(run_action=lambda *_: RESULT, clock=SystemClock())
-    with RunStore(folder / "store" / "runs.db", JournalKey(b"k" * 32, "in the benchmark"), SystemClock()) as store:
+    with RunStore(folder / "store" / "runs.db", SealKey(b"k" * 32, "in the benchmark"), SystemClock()) as store:
         for number in range(rounds):
             run_id = f"{playbook.steps[0].id}-{number}"
             began = time.perf_counter()

@@ -18,8 +18,8 @@ from typing import NamedTuple
 from benchmarks.summary import Line, at_most, say, table
 from core.clock import SystemClock
 from core.json_values import digest
-from playbooks.drivers.journal_key import JournalKey
 from playbooks.drivers.run_store import RunStore
+from playbooks.drivers.seal_key import SealKey
 from playbooks.drivers.store.records import NewRun, Progress
 
 RUNS, WRITES = 500, 200
@@ -68,7 +68,7 @@ def measure(
 
 
 def measure_one(path: Path, size: int, runs: int, writes: int) -> Measured:
-    key = JournalKey(b"a key of 16 bytes or more", "in the benchmark")
+    key = SealKey(b"a key of 16 bytes or more", "in the benchmark")
     states = [state(size, number) for number in range(10)]
 
     def create(number: int) -> None:

@@ -187,7 +187,7 @@ class Connection(BaseModel):
         None,
         min_length=1,
         max_length=4096,
-        description="Private directory for used approvals, the count of API calls, and the key of journals. "
+        description="Private directory for used approvals, the count of API calls, and the key that seals runs. "
         "[default: cfes in XDG_STATE_HOME, else ~/.local/state/cfes]",
         json_schema_extra=_guard("CFES_STATE_DIR"),
     )

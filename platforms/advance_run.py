@@ -25,10 +25,10 @@ from connectors.email_security import EmailSecurity
 from core.errors import ParameterError, Problem
 from core.json_values import below
 from core.quantity import counted
-from platforms.journal_key import journal_key
 from platforms.playbook_checks import require_sound
 from platforms.playbook_session import traits
 from platforms.run_files import PlacedRunFiles
+from platforms.seal_key import seal_key
 from playbooks import library
 from playbooks.drivers import tick
 from playbooks.drivers.tick_state import Run, open_run
@@ -118,7 +118,7 @@ def advance_run(p: Params, api: EmailSecurity) -> Result:
     _check(p)
     if p.inputs_list is not None:
         return _each(p, p.inputs_list)
-    key, files = journal_key(), PlacedRunFiles(api.clock)
+    key, files = seal_key(), PlacedRunFiles(api.clock)
     if p.state is not None:
         run = open_run(p.state, key=key, files=files, find=lambda source: _playbook(source)[1])
     else:

@@ -20,7 +20,7 @@ from core.errors import CheckRefused, some_of
 from core.json_values import Json, shown
 from core.quantity import counted
 from platforms.ended_runs import plan_of
-from platforms.journal_key import journal_key, temporary_key
+from platforms.seal_key import seal_key, temporary_key
 from platforms.session import Session
 from playbooks.drivers import local
 from playbooks.drivers.drive import BeforeAction, BeforeResume, Hooks, Observer, Patience, Upcoming
@@ -33,7 +33,7 @@ from playbooks.engine.changes import resumable
 from playbooks.engine.engine import run_key
 from playbooks.engine.state import ActionTraits, End, RunState
 from playbooks.language.bundling import every_step
-from playbooks.language.errors import JournalRefused, RunNotFound
+from playbooks.language.errors import DirectoryUnusable, RunNotFound
 from playbooks.language.format import ActionStep, Playbook
 from playbooks.language.inputs import accept
 
@@ -79,7 +79,7 @@ class Prepared:
 def open_store(environment: Mapping[str, str] | None = None, clock: Clock | None = None) -> RunStore:
     """Open the run store of this user. Raises: ConnectionSettingsError, RunStoreUnusable, RunStoreUnavailable."""
     environment = os.environ if environment is None else environment
-    return RunStore(default_path(environment), journal_key(environment), clock or SystemClock())
+    return RunStore(default_path(environment), seal_key(environment), clock or SystemClock())
 
 
 def open_temporary_store(directory: Path) -> RunStore:
@@ -100,13 +100,13 @@ def scope_of(environment: Mapping[str, str] | Connection) -> str:
 def find_run(store: RunStore, run: str, environment: Mapping[str, str] | None = None) -> RunSummary:
     """Return the run with this ID, with this beginning of an ID, or with its files in this directory.
 
-    A directory with the journal of an earlier version is added to the store. Raises: RunNotFound, JournalRefused.
+    A directory with the journal of an earlier version is added to the store. Raises: RunNotFound, RunRecordRefused.
     """
     if "/" not in run and not _is_directory(run):
         return store.find(run)
     directory = absolute_directory(Path(run))
     return _run_in(store, directory) or store.find(
-        local.adopt_journal(directory, store=store, key=journal_key(environment))
+        local.adopt_journal(directory, store=store, key=seal_key(environment))
     )
 
 
@@ -134,7 +134,7 @@ def prepare_run(
 
     A run of the same key is resumed or, if it has ended, reported. A run that ended before it did anything (refused,
     cancelled, failed for good) is left as it is, and a new one begins. Raises: CheckRefused if the existing run has
-    other inputs, JournalRefused if its record was edited or another run has its files in the directory.
+    other inputs, RunRecordRefused if its record was edited, DirectoryUnusable if another run's files are in it.
     """
     key = run_key(playbook, inputs)
     if key is None:
@@ -169,7 +169,7 @@ def _new(
     place = absolute_directory(directory or RUNS / run_id)
     used = _run_in(store, place) if directory is not None else None
     if used is not None:
-        raise JournalRefused(
+        raise DirectoryUnusable(
             f"the directory {shown(str(place), 500)} already has the files of the run {used.run_id}",
             help=f"Nothing was run. Choose another directory, or resume that run: cfes playbook resume {used.run_id}",
         )

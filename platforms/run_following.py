@@ -18,7 +18,7 @@ INTERVAL = 1.0
 def follow(store: RunStore, run_id: str, clock: Clock, observer: Observer) -> Outcome | None:
     """Report each step of a run that ends from now on. Return how the run ended, or None once no process has it.
 
-    Raises: RunNotFound, StateRefused, JournalRefused.
+    Raises: RunNotFound, StateRefused, RunRecordRefused.
     """
     playbook, state = local.opened(store.read(run_id))
     ended = {at.path: at.record.started for at in steps_reached(playbook, state) if at.record.status != "running"}
@@ -36,7 +36,7 @@ def follow(store: RunStore, run_id: str, clock: Clock, observer: Observer) -> Ou
 
 
 def is_driven(store: RunStore, run_id: str) -> bool:
-    """Return whether a process has the run. Raises: RunNotFound, JournalRefused."""
+    """Return whether a process has the run. Raises: RunNotFound, RunRecordRefused."""
     try:
         store.hold(run_id).release()
     except RunInProgress:

@@ -30,7 +30,7 @@ PLAN = "plan"
 
 
 def awaited(store: RunStore, run_id: str) -> dict[str, AwaitSignal]:
-    """Return the signals that a run waits for, by path. Raises: RunNotFound, StateRefused, JournalRefused."""
+    """Return the signals that a run waits for, by path. Raises: RunNotFound, StateRefused, RunRecordRefused."""
     playbook, state = local.opened(store.read(run_id))
     return awaited_signals(next_commands(playbook, state))
 

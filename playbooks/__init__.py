@@ -3,5 +3,5 @@
 *.yaml     the shipped playbooks
 language/  the format, expressions, filters, and the checks before a run
 engine/    computes the next command of a run, without input or output
-drivers/   run the commands and keep the journal
+drivers/   carry out the commands and keep the state of runs
 """

@@ -1,1 +1,1 @@
-"""Drivers run the commands of the engine and keep the journal."""
+"""Drivers carry out the commands of the engine and keep the state of runs."""

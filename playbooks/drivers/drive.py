@@ -33,7 +33,7 @@ from playbooks.engine.commands import (
 from playbooks.engine.engine import advance, next_commands
 from playbooks.engine.history import Reached, steps_reached
 from playbooks.engine.state import RunState
-from playbooks.language.errors import JournalUnwritable
+from playbooks.language.errors import RunRecordUnwritable
 from playbooks.language.format import Playbook, Step
 
 RunActionFunction = Callable[[str, dict[str, Json]], dict[str, Json]]
@@ -134,7 +134,7 @@ class Drive:
         self._announced: set[tuple[Place, str]] = set()
 
     def to_the_end(self, state: RunState) -> Outcome:
-        """Drive the run until it has ended or is left. Raises: JournalUnwritable, and what the hooks raise."""
+        """Drive the run until it has ended or is left. Raises: RunRecordUnwritable, and what the hooks raise."""
         while True:
             commands = next_commands(self._playbook, state)
             if isinstance(commands.get(()), Finished):
@@ -157,11 +157,11 @@ class Drive:
                 self.observer.step_ended(at)
 
     def write(self, state: RunState, in_flight: Sequence[dict[str, Json]] = (), taken: Sequence[Signal] = ()) -> None:
-        """Write the state. Raises: JournalUnwritable, with the run's changes so far."""
+        """Write the state. Raises: RunRecordUnwritable, with the run's changes so far."""
         progress = progress_of(self._playbook, state)
         try:
             self._held.write(state.text(), progress, in_flight, taken=[signal.seq for signal in taken])
-        except JournalUnwritable as error:
+        except RunRecordUnwritable as error:
             raise with_changes(error, changes(self._playbook, state)) from None
 
     def _next(self, state: RunState, commands: dict[Place, Command], taken: list[Signal]) -> _Next:
@@ -248,7 +248,7 @@ class Drive:
             after = state
         try:
             self.write(after, taken=taken)
-        except JournalUnwritable as error:
+        except RunRecordUnwritable as error:
             command = commands.get(place)
             if isinstance(command, RunAction) and command.action not in after.traits:
                 path = path_of(place, command.step_id)

@@ -2,7 +2,7 @@
 
     {"journal": 2, "playbook": {…}, "state": {…}, "in_flight": {"step_id", "since"} | null, "key": "ID", "seal": "…"}
 
-The seal is an HMAC over all other fields, under a key that is stored elsewhere (see `playbooks.drivers.journal_key`).
+The seal is an HMAC over all other fields, under a key that is stored elsewhere (see `playbooks.drivers.seal_key`).
 The directory and its files must belong to this user alone.
 """
 
@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from core.json_values import Json, shown
-from playbooks.drivers.journal_key import JournalKey
 from playbooks.drivers.run_directory import open_private_directory, open_run_directory
+from playbooks.drivers.seal_key import SealKey
 from playbooks.drivers.store.failures import BEGIN_AGAIN
-from playbooks.language.errors import DirectoryUnusable, JournalRefused, RunInProgress, RunNotFound
+from playbooks.language.errors import DirectoryUnusable, RunInProgress, RunNotFound, RunRecordRefused
 
 VERSION = 2
 FILE_NAME = "journal.json"
@@ -40,10 +40,10 @@ class Entry:
 
 
 @contextmanager
-def read_journal(directory: Path, key: JournalKey) -> Iterator[Entry]:
+def read_journal(directory: Path, key: SealKey) -> Iterator[Entry]:
     """Read the journal in a directory, and keep processes of an earlier version out of the run meanwhile.
 
-    Raises: RunNotFound if it is missing; JournalRefused if it is damaged, was edited, or has another key's seal or
+    Raises: RunNotFound if it is missing; RunRecordRefused if it is damaged, was edited, or has another key's seal or
     version; RunInProgress; DirectoryUnusable.
     """
     if not os.path.lexists(directory / FILE_NAME):
@@ -66,7 +66,7 @@ def read_journal(directory: Path, key: JournalKey) -> Iterator[Entry]:
         yield _entry(path / FILE_NAME, _document(path / FILE_NAME, at), key)
 
 
-def _entry(path: Path, document: dict[str, Json], key: JournalKey) -> Entry:
+def _entry(path: Path, document: dict[str, Json], key: SealKey) -> Entry:
     version = document.get("journal")
     if version != VERSION or isinstance(version, bool):
         raise _of_another_version(path, version)
@@ -76,14 +76,14 @@ def _entry(path: Path, document: dict[str, Json], key: JournalKey) -> Entry:
     except (ValueError, RecursionError):
         intact = False
     if not intact and isinstance(document.get("key"), str) and document["key"] != key.id:
-        raise JournalRefused(
+        raise RunRecordRefused(
             f"the journal {shown(str(path))} was sealed with another key than the one of this process ({key.source})",
             help="Nothing was run. Resume the run as the same user on the same machine, with the same CFES_PLAN_KEY or "
             f"CFES_STATE_DIR. {BEGIN_AGAIN}",
         )
     in_flight = document.get("in_flight")
     if not intact or not isinstance(document.get("state"), dict) or not isinstance(document.get("playbook"), dict):
-        raise JournalRefused(
+        raise RunRecordRefused(
             f"the journal {shown(str(path))} is damaged or was edited: its seal is invalid",
             help=f"Nothing was run. Find out who changed the file, then begin a new run. {BEGIN_AGAIN}",
         )
@@ -95,20 +95,20 @@ def _document(path: Path, at: int) -> dict[str, Json]:
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         with os.fdopen(os.open(FILE_NAME, flags, dir_fd=at), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise JournalRefused(f"the journal {shown(str(path))} is not a regular file")
+                raise RunRecordRefused(f"the journal {shown(str(path))} is not a regular file")
             document: Any = json.loads(file.read())
     except OSError as error:
-        raise JournalRefused(f"the journal {shown(str(path))} can't be read: {error.strerror}") from None
+        raise RunRecordRefused(f"the journal {shown(str(path))} can't be read: {error.strerror}") from None
     except (ValueError, RecursionError):
-        raise JournalRefused(f"the journal {shown(str(path))} is damaged: it is not a JSON document") from None
+        raise RunRecordRefused(f"the journal {shown(str(path))} is damaged: it is not a JSON document") from None
     return document if isinstance(document, dict) else {}
 
 
-def _of_another_version(path: Path, version: Json) -> JournalRefused:
+def _of_another_version(path: Path, version: Json) -> RunRecordRefused:
     if version == 1 and not isinstance(version, bool):
-        return JournalRefused(
+        return RunRecordRefused(
             f"the journal {shown(str(path))} was written by an older version of this program, without a seal, "
             "so the run can't be resumed",
             help=f"Nothing was run. Begin a new run. {BEGIN_AGAIN}",
         )
-    return JournalRefused(f"the journal {shown(str(path))} was written by another version of this program")
+    return RunRecordRefused(f"the journal {shown(str(path))} was written by another version of this program")

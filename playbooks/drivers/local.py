@@ -16,10 +16,10 @@ from core.clock import Clock
 from core.json_values import Json, shown
 from playbooks.drivers.drive import Drive, Hooks
 from playbooks.drivers.journal import Entry, read_journal
-from playbooks.drivers.journal_key import JournalKey
 from playbooks.drivers.outcome import Outcome, outcome_of, progress_of
 from playbooks.drivers.run_directory import absolute_directory, open_private_directory
 from playbooks.drivers.run_store import RunStore
+from playbooks.drivers.seal_key import SealKey
 from playbooks.drivers.store.failures import BEGIN_AGAIN
 from playbooks.drivers.store.held_run import HeldRun
 from playbooks.drivers.store.records import NewRun, StoredRun
@@ -29,7 +29,7 @@ from playbooks.engine.engine import advance, begin, resumed
 from playbooks.engine.history import steps_reached
 from playbooks.engine.state import ActionTraits, End, RunState, open_state
 from playbooks.language.bundling import every_step
-from playbooks.language.errors import JournalRefused, PlaybookInvalid, RunMoved, RunNotFound, StateRefused
+from playbooks.language.errors import PlaybookInvalid, RunMoved, RunNotFound, RunRecordRefused, StateRefused
 from playbooks.language.format import Playbook
 from playbooks.language.loading import from_document
 
@@ -46,8 +46,8 @@ def run(
 ) -> Outcome:
     """Run a playbook until it ends or is left, with its files in `directory`. `traits`: see `engine.begin`.
 
-    Raises: PlaybookInvalid, ParameterError (inputs), RunExists, DirectoryUnusable, JournalUnwritable and the errors of
-    the run store.
+    Raises: PlaybookInvalid, ParameterError (inputs), RunExists, DirectoryUnusable, RunRecordUnwritable and the errors
+    of the run store.
     """
     directory = absolute_directory(directory)
     now = hooks.clock.now()
@@ -66,8 +66,8 @@ def resume(run_id: str, *, store: RunStore, hooks: Hooks) -> Outcome:
     A run that failed in an action repeats the step of that action. A run that ended otherwise returns its outcome and
     runs nothing.
 
-    Raises: RunNotFound, RunInProgress, JournalRefused (damaged, edited, another key), DirectoryUnusable, StateRefused,
-    JournalUnwritable and the errors of the run store.
+    Raises: RunNotFound, RunInProgress, RunRecordRefused (damaged, edited, another key), DirectoryUnusable,
+    StateRefused, RunRecordUnwritable and the errors of the run store.
     """
     with store.hold(run_id) as held:
         playbook, before, in_flight = _opened(held.stored())
@@ -97,9 +97,9 @@ def cancel(run_id: str, *, store: RunStore, clock: Clock, reason: str) -> Outcom
 
 
 def opened(stored: StoredRun) -> tuple[Playbook, RunState]:
-    """Return the playbook and the state of a stored run. Raises: StateRefused; JournalRefused for an invalid seal."""
+    """Return the playbook and the state of a stored run. Raises: StateRefused; RunRecordRefused for an invalid seal."""
     if not stored.intact:
-        raise JournalRefused(
+        raise RunRecordRefused(
             f"the record of run {shown(stored.summary.run_id, 210)} is damaged, was edited, or was sealed with another "
             "key: its seal is invalid",
             help="Nothing was run. Use the same CFES_PLAN_KEY or CFES_STATE_DIR as when the run began. If they are the "
@@ -109,10 +109,10 @@ def opened(stored: StoredRun) -> tuple[Playbook, RunState]:
     return playbook, state
 
 
-def adopt_journal(directory: Path, *, store: RunStore, key: JournalKey) -> str:
+def adopt_journal(directory: Path, *, store: RunStore, key: SealKey) -> str:
     """Copy the run of a journal.json, which an earlier version wrote, into the run store. Returns the run's ID.
 
-    A run that is already in the store is left as it is. Raises: RunNotFound, JournalRefused, RunMoved, RunInProgress,
+    A run that is already in the store is left as it is. Raises: RunNotFound, RunRecordRefused, RunMoved, RunInProgress,
     StateRefused, DirectoryUnusable.
     """
     with read_journal(directory, key) as entry:

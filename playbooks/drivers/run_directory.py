@@ -12,7 +12,7 @@ from pathlib import Path
 from core.file_ownership import Weakness, fixes, this_user, weaknesses_of
 from core.json_values import shown
 from playbooks.drivers.store.failures import BEGIN_AGAIN, TEMPORARY
-from playbooks.language.errors import DirectoryUnusable, JournalRefused, RunDirectoryUnavailable, RunMoved
+from playbooks.language.errors import DirectoryUnusable, RunDirectoryUnavailable, RunMoved, RunRecordRefused
 
 # For missing parent directories. The run's own directory is private.
 MODE_ABOVE = 0o755
@@ -26,7 +26,7 @@ MOST_SHOWN = 5
 def open_private_directory(directory: Path, *, create: bool, single: Collection[str] = ()) -> Path:
     """Return the absolute path of a run's directory, which only this user can change. single: see weaknesses_of_run.
 
-    create: make the directory if it is missing. Raises: DirectoryUnusable, JournalRefused for the directory of an
+    create: make the directory if it is missing. Raises: DirectoryUnusable, RunRecordRefused for the directory of an
     existing run, RunMoved if it is missing, RunDirectoryUnavailable for a full disk.
     """
     path = absolute_directory(directory)
@@ -77,8 +77,8 @@ def absolute_directory(directory: Path) -> Path:
     return path
 
 
-def _untrusted(reasons: str, help_: str, *, create: bool) -> DirectoryUnusable | JournalRefused:
-    kind = DirectoryUnusable if create else JournalRefused
+def _untrusted(reasons: str, help_: str, *, create: bool) -> DirectoryUnusable | RunRecordRefused:
+    kind = DirectoryUnusable if create else RunRecordRefused
     return kind(f"the run's directory can't be trusted: {reasons}", help=f"Nothing was run. {help_}")
 
 

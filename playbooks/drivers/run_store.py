@@ -18,7 +18,7 @@ from core.clock import Clock
 from core.errors import ParameterError
 from core.instants import format_sortable, instant_or_none
 from core.json_values import Json, canonical, shown
-from playbooks.drivers.journal_key import JournalKey
+from playbooks.drivers.seal_key import SealKey
 from playbooks.drivers.store import rows
 from playbooks.drivers.store.database import LOCK_SECONDS, Database
 from playbooks.drivers.store.file_system import network_file_system_of
@@ -62,7 +62,7 @@ class RunStore:
     def __init__(
         self,
         path: Path,
-        key: JournalKey,
+        key: SealKey,
         clock: Clock,
         *,
         lock_seconds: float = LOCK_SECONDS,
@@ -116,7 +116,7 @@ class RunStore:
     def hold(self, run_id: str) -> HeldRun:
         """Hold an existing run, so that only the caller may change it.
 
-        Raises: RunNotFound, RunInProgress (names the process that has the run), JournalRefused if the seal is invalid.
+        Raises: RunNotFound, RunInProgress (names the process that has the run), RunRecordRefused for an invalid seal.
         """
         with ExitStack() as undo:
             # A lock of a run that does not exist would leave a file.
@@ -171,7 +171,7 @@ class RunStore:
         return found[0]
 
     def read(self, run_id: str) -> StoredRun:
-        """Return a run without holding it. Raises: RunNotFound; JournalRefused if its JSON can't be read."""
+        """Return a run without holding it. Raises: RunNotFound; RunRecordRefused if its JSON can't be read."""
         self._require(run_id)
         with self._database.reading() as connection:
             row = rows.run_row(connection, run_id)
@@ -186,7 +186,7 @@ class RunStore:
     def send_signal(self, run_id: str, name: str, value: Json, sent_by: str | None) -> Signal:
         """Store a signal for a run, whether or not a process holds the run.
 
-        Raises: RunNotFound; RunEnded; JournalRefused if the seal of the run is invalid, or was made with another key
+        Raises: RunNotFound; RunEnded; RunRecordRefused if the seal of the run is invalid, or was made with another key
         than this process has; ParameterError for a value that is not plain JSON, text that UTF-8 can't encode,
         and signals longer than LONGEST_SIGNAL.
         """

@@ -16,7 +16,7 @@ from core import instants
 from core.clock import Clock, whole_seconds
 from core.errors import PackError, Problem
 from core.json_values import Json, canonical
-from playbooks.drivers.journal_key import JournalKey
+from playbooks.drivers.seal_key import SealKey
 from playbooks.drivers.tick_state import Run, RunFiles, moved_to_file, seal_moved, seal_run
 from playbooks.engine.changes import resumable
 from playbooks.engine.commands import (
@@ -121,7 +121,7 @@ def advance_run(
 
 
 def answer(
-    run: Run, refused: Sequence[RefusedSignal], *, key: JournalKey, files: RunFiles, now: datetime
+    run: Run, refused: Sequence[RefusedSignal], *, key: SealKey, files: RunFiles, now: datetime
 ) -> dict[str, Json]:
     """Return what the caller does next, within LARGEST_ANSWER_BYTES. Raises: PackError of `files`.
 

@@ -1,7 +1,7 @@
 """The sealed state of a run between two calls, and the files of a state that is too large for an answer.
 
 The state names the actions to run, and it comes back from outside. So it is sealed (see
-`playbooks.drivers.journal_key`), and an edited state is refused:
+`playbooks.drivers.seal_key`), and an edited state is refused:
 
     {"tick": 1, "content": text, "key": "ID", "seal": "…"}
     {"tick": 1, "moved": {"place", "sha256", "bytes"}, "key": "ID", "seal": "…"}
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from core.json_values import Json, canonical, shown
-from playbooks.drivers.journal_key import JournalKey
+from playbooks.drivers.seal_key import SealKey
 from playbooks.engine.state import RunState, open_state
 from playbooks.language.errors import StateRefused
 from playbooks.language.format import Playbook
@@ -57,19 +57,17 @@ class Run:
     state: RunState
 
 
-def seal_run(run: Run, key: JournalKey) -> dict[str, Json]:
+def seal_run(run: Run, key: SealKey) -> dict[str, Json]:
     """Return the sealed state of a run."""
     return _sealed({"content": _content(run).decode()}, key)
 
 
-def seal_moved(run: Run, key: JournalKey, files: RunFiles) -> dict[str, Json]:
+def seal_moved(run: Run, key: SealKey, files: RunFiles) -> dict[str, Json]:
     """Return a short sealed state of a run, whose content moves to a file. Raises: PackError of `files`."""
     return _sealed({"moved": moved_to_file(_content(run), run.state.directory, "state", files)}, key)
 
 
-def open_run(
-    document: Mapping[str, Json], *, key: JournalKey, files: RunFiles, find: Callable[[Json], Playbook]
-) -> Run:
+def open_run(document: Mapping[str, Json], *, key: SealKey, files: RunFiles, find: Callable[[Json], Playbook]) -> Run:
     """Return the run of a sealed state. find: returns the playbook of an ID or a document.
 
     Raises: StateRefused if the state was edited, has another key's seal or is of another version of the playbook or
@@ -108,7 +106,7 @@ def _content(run: Run) -> bytes:
     return canonical({"playbook": run.source, "run": run.state.document()})
 
 
-def _sealed(content: dict[str, Json], key: JournalKey) -> dict[str, Json]:
+def _sealed(content: dict[str, Json], key: SealKey) -> dict[str, Json]:
     document = {"tick": VERSION, **content, "key": key.id}
     return {**document, "seal": key.seal(document)}
 

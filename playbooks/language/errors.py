@@ -60,8 +60,8 @@ class RunCancelled(GuardrailRefusal):
     default_help = "Nothing was changed. To start again, run the playbook again."
 
 
-class JournalRefused(StateRefused):
-    """The journal is missing, damaged, edited or already exists, or another user can change its directory."""
+class RunRecordRefused(StateRefused):
+    """The record of a run is damaged, edited or sealed with another key, or another user can change its directory."""
 
 
 class RunMoved(StateRefused):
@@ -91,7 +91,7 @@ class RunNotFound(ParameterError):
     default_help = "Nothing was run. Give the ID of a run in this store. CFES_STATE sets the store."
 
 
-class RunExists(JournalRefused):
+class RunExists(StateRefused):
     """A run with this ID already exists. `run_id` is its ID."""
 
     default_help = "Nothing was run. Resume the existing run, or begin a run with another key."
@@ -151,8 +151,8 @@ class RunIncomplete(PackError):
     default_help = "The steps before this check were run. The outputs show what did not succeed."
 
 
-class JournalUnwritable(OutputError):
-    """The journal can't be written. The run stops, because it could not be resumed without a journal.
+class RunRecordUnwritable(OutputError):
+    """The record of a run can't be written. The run stops, because it could not be resumed without its record.
 
     The exit code is 7 once the run has changed something, or may have (playbooks.engine.changes.with_changes).
     """
@@ -160,7 +160,7 @@ class JournalUnwritable(OutputError):
     default_help = "Nothing was run. Free disk space, or make the directory writable."
 
 
-class RevisionConflict(JournalUnwritable):
+class RevisionConflict(RunRecordUnwritable):
     """Another process has written the run's record since this process read it. This process stops."""
 
     retryable = False

@@ -145,7 +145,7 @@ class ActionStep(StepBase):
     repeat: Repeat | None = Field(None, description="Repeats the action. `previous` is the last result, or null.")
     on_error: list[ErrorHandler] = Field(default_factory=list, description="Handlers for errors of the action.")
     keep: list[str] | None = Field(
-        None, description="The keys of the result to keep in the journal. By default all keys are kept."
+        None, description="The keys of the result to keep in the run's state. By default all keys are kept."
     )
 
 

@@ -107,7 +107,7 @@ def test_the_version_is_that_of_the_pack() -> None:
 
 
 @pytest.mark.usefixtures("connection_settings", "clock")
-def test_a_playbook_run_records_its_journal_and_calls(playbook: Path, tmp_path: Path) -> None:
+def test_a_playbook_run_records_its_calls_and_can_be_resumed(playbook: Path, tmp_path: Path) -> None:
     ended = cfes.run_playbook(playbook, {"search": CAMPAIGN}, directory=tmp_path / "run")
     assert (ended["status"], ended["exit_code"], ended["error"]) == ("completed", 0, None)
     assert cfes.run("get-job", {"job_id": ended["outputs"]["job_id"]})["status"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from playbooks.drivers.journal_key import JournalKey
+from playbooks.drivers.seal_key import SealKey
 from playbooks.language.format import Playbook
 from playbooks.language.loading import load
 from tests.clock import FakeClock
@@ -89,8 +89,8 @@ ALERT: dict[str, Any] = {
     "Timestamp": "2026-11-20T15:32:35Z",
 }
 
-# The key that seals the journals of the tests.
-KEY = JournalKey(b"k" * 32, "of the tests")
+# The key that seals the runs of the tests.
+KEY = SealKey(b"k" * 32, "of the tests")
 
 Answer = dict[str, Any] | BaseException
 

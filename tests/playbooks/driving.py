@@ -9,9 +9,9 @@ from typing import Any
 from core.clock import Clock
 from playbooks.drivers import local
 from playbooks.drivers.drive import BeforeAction, BeforeResume, Hooks, Observer, Patience
-from playbooks.drivers.journal_key import JournalKey
 from playbooks.drivers.outcome import Outcome
 from playbooks.drivers.run_store import RunStore
+from playbooks.drivers.seal_key import SealKey
 from playbooks.engine.state import ActionTraits
 from playbooks.language.format import Playbook
 from tests.playbooks.conftest import KEY
@@ -19,7 +19,7 @@ from tests.playbooks.conftest import KEY
 RunActionFunction = Callable[[str, dict[str, Any]], dict[str, Any]]
 
 
-def store_beside(directory: Path, clock: Clock, key: JournalKey = KEY) -> RunStore:
+def store_beside(directory: Path, clock: Clock, key: SealKey = KEY) -> RunStore:
     """Open the run store of the run with its files in this directory."""
     return RunStore(store_of(directory), key, clock)
 
@@ -37,7 +37,7 @@ def run(
     clock: Clock,
     directory: Path,
     run_id: str = "run-1",
-    key: JournalKey = KEY,
+    key: SealKey = KEY,
     observer: Observer | None = None,
     before_action: BeforeAction | None = None,
     patience: Patience = Patience(),  # noqa: B008 -- a constant
@@ -54,7 +54,7 @@ def resume(
     *,
     run_action: RunActionFunction,
     clock: Clock,
-    key: JournalKey = KEY,
+    key: SealKey = KEY,
     observer: Observer | None = None,
     before_action: BeforeAction | None = None,
     before_resume: BeforeResume | None = None,

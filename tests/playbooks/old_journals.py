@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from playbooks.drivers.journal_key import JournalKey
+from playbooks.drivers.seal_key import SealKey
 from playbooks.engine.commands import ActionSucceeded, Finished, RunAction
 from playbooks.engine.engine import advance, begin, next_commands
 from playbooks.language.format import Playbook
@@ -19,7 +19,7 @@ def write_journal(
     playbook: Playbook,
     inputs: Mapping[str, Any],
     run_action: Callable[[str, dict[str, Any]], dict[str, Any]],
-    key: JournalKey,
+    key: SealKey,
     *,
     killed_at: str,
     run_id: str = "run-1",
@@ -41,7 +41,7 @@ def write_journal(
     return store_journal(directory, document, key)
 
 
-def store_journal(directory: Path, document: Mapping[str, Any], key: JournalKey) -> dict[str, Any]:
+def store_journal(directory: Path, document: Mapping[str, Any], key: SealKey) -> dict[str, Any]:
     """Seal a journal and write it to its directory. Return the document with its seal."""
     content = {**{name: value for name, value in document.items() if name != "seal"}, "key": key.id}
     sealed = {**content, "seal": key.seal(content)}

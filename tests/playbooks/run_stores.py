@@ -12,17 +12,17 @@ from typing import Any
 
 from core.errors import PackError
 from core.json_values import digest
-from playbooks.drivers.journal_key import JournalKey
 from playbooks.drivers.run_store import RunStore
+from playbooks.drivers.seal_key import SealKey
 from playbooks.drivers.store.records import NewRun, Progress
 from tests.clock import FakeClock
 
-KEY = JournalKey(b"a key of the tests", "in the tests")
+KEY = SealKey(b"a key of the tests", "in the tests")
 PLAYBOOK = {"playbook": 1, "id": "purge", "steps": []}
 RUNNING = Progress("running", "search")
 
 
-def open_store(path: Path, key: JournalKey = KEY, clock: FakeClock | None = None, **settings: Any) -> RunStore:
+def open_store(path: Path, key: SealKey = KEY, clock: FakeClock | None = None, **settings: Any) -> RunStore:
     return RunStore(path, key, clock or FakeClock(), lock_seconds=0, **settings)
 
 

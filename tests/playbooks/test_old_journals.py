@@ -14,7 +14,7 @@ import pytest
 
 from playbooks.drivers import local
 from playbooks.drivers.drive import Hooks
-from playbooks.drivers.journal_key import JournalKey
+from playbooks.drivers.seal_key import SealKey
 from playbooks.language.errors import RunInProgress, RunMoved, RunNotFound, StateRefused
 from playbooks.language.format import Playbook
 from tests.playbooks.conftest import KEY, Remote
@@ -22,7 +22,7 @@ from tests.playbooks.driving import store_beside
 from tests.playbooks.old_journals import store_journal, write_journal
 
 Build = Callable[..., Any]
-OTHER = JournalKey(b"o" * 32, "of another machine")
+OTHER = SealKey(b"o" * 32, "of another machine")
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def case(purge: Playbook, alert: dict[str, Any], remote: Build, tmp_path: Path) 
 def finish(clock: Any, remote: Build) -> Build:
     """A function that adopts and resumes a run. It returns the outcome and the calls."""
 
-    def finish_run(directory: Path, key: JournalKey = KEY) -> tuple[Any, Remote]:
+    def finish_run(directory: Path, key: SealKey = KEY) -> tuple[Any, Remote]:
         actions: Remote = remote()
         with store_beside(directory, clock, key) as store:
             run_id = local.adopt_journal(directory, store=store, key=key)
@@ -49,7 +49,7 @@ def finish(clock: Any, remote: Build) -> Build:
 def refuse(clock: Any) -> Build:
     """A function that returns the refusal of a journal, and checks that the run store has no run of it."""
 
-    def refused(directory: Path, key: JournalKey = KEY) -> StateRefused:
+    def refused(directory: Path, key: SealKey = KEY) -> StateRefused:
         with store_beside(directory, clock, key) as store:
             with pytest.raises(StateRefused) as caught:
                 local.adopt_journal(directory, store=store, key=key)

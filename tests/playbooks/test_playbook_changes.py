@@ -20,7 +20,7 @@ from core.errors import (
 from playbooks.drivers.outcome import Outcome
 from playbooks.engine.changes import Change, with_changes
 from playbooks.engine.state import ActionTraits
-from playbooks.language.errors import JournalUnwritable
+from playbooks.language.errors import RunRecordUnwritable
 from playbooks.language.format import Playbook
 from playbooks.language.loading import load
 from tests.playbooks.conftest import KEY
@@ -206,7 +206,7 @@ def test_a_refusal_after_steps_without_changes_exits_3(run_purge: Build, remote:
 def test_a_state_that_cannot_be_stored_reports_the_changes_and_the_help_of_its_cause(
     found: list[Change], beginning: str, exit_code: int
 ) -> None:
-    error = JournalUnwritable("the store is locked", help="Nothing was run. Wait until the other process ends.")
+    error = RunRecordUnwritable("the store is locked", help="Nothing was run. Wait until the other process ends.")
     assert with_changes(error, found).help == (
         f"{beginning} Wait until the other process ends. Then resume the run: a step without a recorded result runs "
         "again, which is safe."

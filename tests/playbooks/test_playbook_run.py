@@ -28,10 +28,10 @@ from playbooks.engine.history import Reached
 from playbooks.engine.state import ActionTraits
 from playbooks.language.errors import (
     DirectoryUnusable,
-    JournalUnwritable,
     RunExists,
     RunInProgress,
     RunMoved,
+    RunRecordUnwritable,
     StateRefused,
 )
 from playbooks.language.format import Playbook
@@ -330,7 +330,7 @@ PROGRAM = """
 import sys, os
 from pathlib import Path
 from core.clock import SystemClock
-from playbooks.drivers.journal_key import JournalKey
+from playbooks.drivers.seal_key import SealKey
 from playbooks.language.loading import load
 from tests.playbooks.driving import run
 
@@ -340,7 +340,7 @@ def run_action(action, params):
         sys.stdin.read()
     return {"n": params["n"]}
 
-key = JournalKey(b"k" * 32, "of the tests")
+key = SealKey(b"k" * 32, "of the tests")
 given = {"clock": SystemClock(), "key": key, "run_id": "r", "directory": Path(sys.argv[2])}
 run(load(sys.argv[1]), {"n": 7}, run_action=run_action, **given)
 """
@@ -632,7 +632,7 @@ def test_a_full_disk_reports_the_changes_and_the_job(
         return step in begun if when == "begins" else ends
 
     actions = remote()
-    with monkeypatch.context() as patch, pytest.raises(JournalUnwritable) as caught:
+    with monkeypatch.context() as patch, pytest.raises(RunRecordUnwritable) as caught:
         fill_disk_at(patch, is_full)
         run(
             purge, {"alert": alert, "destination": "Trash"}, run_action=actions, clock=clock,
@@ -654,7 +654,7 @@ def test_a_full_disk_after_a_killed_step_reports_an_unknown_change(
             purge, {"alert": alert}, run_action=remote(create_move_job=[Killed()]), run_id="run-1",
             directory=tmp_path / "run", traits=TRAITS, **given,
         )  # fmt: skip
-    with monkeypatch.context() as patch, pytest.raises(JournalUnwritable) as caught:
+    with monkeypatch.context() as patch, pytest.raises(RunRecordUnwritable) as caught:
         fill_disk_at(patch, lambda *_: True)
         resume(tmp_path / "run", run_action=remote(), **given)
     assert (caught.value.exit_code, caught.value.applied) == (7, "unknown")

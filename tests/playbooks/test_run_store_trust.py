@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from playbooks.drivers.journal_key import JournalKey
 from playbooks.drivers.run_store import RunStore
+from playbooks.drivers.seal_key import SealKey
 from playbooks.drivers.store.file_system import network_file_system_of
 from playbooks.language.errors import (
-    JournalRefused,
-    JournalUnwritable,
+    RunRecordRefused,
+    RunRecordUnwritable,
     RunStoreUnavailable,
     RunStoreUnusable,
 )
@@ -59,7 +59,7 @@ class TestSeals:
             run_id = f"edited-{number}"
             store.create(new_run(run_id)).release()
             execute(path, f"UPDATE run SET {column} = ? WHERE run_id = ?", other_value(column), run_id)  # noqa: S608 -- names of the schema
-            with pytest.raises(JournalRefused) as caught:
+            with pytest.raises(RunRecordRefused) as caught:
                 store.hold(run_id)
             assert caught.value.help.startswith("Nothing was run.")
             assert not store.read(run_id).intact, column
@@ -68,22 +68,22 @@ class TestSeals:
     def test_a_run_with_the_record_of_another_run_is_not_resumed(self, store: RunStore, path: Path) -> None:
         store.create(new_run()).release()
         execute(path, "UPDATE run SET run_id = 'run-2'")
-        with pytest.raises(JournalRefused, match="the record of run 'run-2' is damaged or was edited"):
+        with pytest.raises(RunRecordRefused, match="the record of run 'run-2' is damaged or was edited"):
             store.hold("run-2")
 
     def test_a_run_whose_playbook_was_edited_is_not_resumed(self, store: RunStore, path: Path) -> None:
         store.create(new_run()).release()
         execute(path, "UPDATE playbook SET document = ?", '{"id": "another"}')
-        with pytest.raises(JournalRefused, match="is damaged or was edited"):
+        with pytest.raises(RunRecordRefused, match="is damaged or was edited"):
             store.hold("run-1")
         execute(path, "DELETE FROM playbook")
-        with pytest.raises(JournalRefused, match="is damaged or was edited"):
+        with pytest.raises(RunRecordRefused, match="is damaged or was edited"):
             store.hold("run-1")
 
     def test_an_edit_during_a_run_is_found(self, store: RunStore, path: Path) -> None:
         with store.create(new_run()) as held:
             execute(path, "UPDATE run SET state = '{}'")
-            with pytest.raises(JournalRefused):
+            with pytest.raises(RunRecordRefused):
                 held.stored()
 
     def test_a_run_with_an_edited_signal_takes_none(self, store: RunStore, path: Path) -> None:
@@ -96,14 +96,14 @@ class TestSeals:
                 execute(path, f"UPDATE signal SET {column} = ? WHERE seq = ?", other_value(column), sent.seq)  # noqa: S608 -- names of the schema
                 assert not store.signals(held.run_id)[0].intact, column
                 if column != "taken_at":
-                    with pytest.raises(JournalRefused):
+                    with pytest.raises(RunRecordRefused):
                         held.untaken_signals()
 
     def test_an_edited_signal_does_not_get_a_new_seal(self, store: RunStore, path: Path) -> None:
         with store.create(new_run()) as held:
             sent = store.send_signal("run-1", "approved", None, "bob")
             execute(path, "UPDATE signal SET sent_by = 'alice'")
-            with pytest.raises(JournalRefused):
+            with pytest.raises(RunRecordRefused):
                 held.write("{}", RUNNING, taken=[sent.seq])
         assert not store.signals("run-1")[0].intact
         assert store.read("run-1").state == '{"position": 0}'
@@ -116,15 +116,15 @@ class TestSeals:
             if "taken_at" in statement:
                 held.write("{}", RUNNING, taken=[sent.seq])
         execute(path, f"UPDATE signal SET {statement}")  # noqa: S608 -- the parameters above
-        with store.hold("run-2" if "run_id" in statement else "run-1") as held, pytest.raises(JournalRefused):
+        with store.hold("run-2" if "run_id" in statement else "run-1") as held, pytest.raises(RunRecordRefused):
             held.untaken_signals()
 
     def test_a_run_sealed_with_another_key_names_the_key(self, store: RunStore, path: Path) -> None:
         store.create(new_run()).release()
-        with open_store(path, JournalKey(b"another key of 16 bytes", "in journal.key")) as other:
-            with pytest.raises(JournalRefused, match=r"another key than the one of this process \(in journal.key\)"):
+        with open_store(path, SealKey(b"another key of 16 bytes", "in journal.key")) as other:
+            with pytest.raises(RunRecordRefused, match=r"another key than the one of this process \(in journal.key\)"):
                 other.hold("run-1")
-            with pytest.raises(JournalRefused, match="another key"):
+            with pytest.raises(RunRecordRefused, match="another key"):
                 other.send_signal("run-1", "go", None, None)
             assert [run.run_id for run in other.runs()] == ["run-1"]
 
@@ -136,7 +136,7 @@ class TestSeals:
         [found] = store.runs()
         assert (found, found.run_id) == (store.find("run-1"), "run-1")
         assert all(isinstance(text, str) for text in (found.status, found.started_at, found.directory))
-        with pytest.raises(JournalRefused, match=r"is damaged or was edited|another key"):
+        with pytest.raises(RunRecordRefused, match=r"is damaged or was edited|another key"):
             store.hold("run-1")
 
 
@@ -272,7 +272,7 @@ class TestFailures:
     def test_on_a_full_disk_a_write_is_refused_and_keeps_the_state(self, store: RunStore) -> None:
         with store.create(new_run()) as held:
             error = without_room(lambda: held.write("x" * 100_000, RUNNING))
-            assert isinstance(error, JournalUnwritable)
+            assert isinstance(error, RunRecordUnwritable)
             assert re.search(
                 "the run store '.*' can't be used: (disk I/O error|database or disk is full)", error.message
             )
@@ -298,7 +298,7 @@ class TestFailures:
             writer.execute("BEGIN IMMEDIATE")
             with pytest.raises(RunStoreUnavailable, match="is locked by another process for more than 0 s"):
                 store.create(new_run("run-2"))
-            with pytest.raises(JournalUnwritable, match="is locked by another process"):
+            with pytest.raises(RunRecordUnwritable, match="is locked by another process"):
                 held.write("{}", RUNNING)
             assert store.read("run-1").state == '{"position": 0}'
 

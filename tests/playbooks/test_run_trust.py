@@ -12,16 +12,16 @@ import pytest
 
 from playbooks.drivers import local
 from playbooks.drivers.drive import Hooks
-from playbooks.drivers.journal_key import JournalKey
 from playbooks.drivers.outcome import Outcome
-from playbooks.language.errors import DirectoryUnusable, JournalRefused
+from playbooks.drivers.seal_key import SealKey
+from playbooks.language.errors import DirectoryUnusable, RunRecordRefused
 from playbooks.language.format import Playbook
 from tests.playbooks.conftest import KEY
 from tests.playbooks.driving import resume, run, store_beside, store_of
 from tests.playbooks.run_stores import execute
 
 Build = Callable[..., Any]
-OTHER = JournalKey(b"o" * 32, "of another machine")
+OTHER = SealKey(b"o" * 32, "of another machine")
 
 
 class Killed(BaseException):
@@ -55,7 +55,7 @@ def killed_run(run_purge: Build, remote: Build, tmp_path: Path) -> Path:
 def resume_run(remote: Build, clock: Any) -> Build:
     """A function that resumes a run and returns the actions that ran."""
 
-    def run_it(directory: Path, key: JournalKey = KEY) -> list[str]:
+    def run_it(directory: Path, key: SealKey = KEY) -> list[str]:
         actions = remote()
         resume(directory, run_action=actions, clock=clock, key=key)
         return [action for action, _ in actions.calls]
@@ -67,9 +67,9 @@ def resume_run(remote: Build, clock: Any) -> Build:
 def refuse_resume(remote: Build, clock: Any) -> Build:
     """A function that returns the refusal of a resume and checks that nothing ran."""
 
-    def run_it(directory: Path, key: JournalKey = KEY) -> JournalRefused:
+    def run_it(directory: Path, key: SealKey = KEY) -> RunRecordRefused:
         actions = remote()
-        with pytest.raises(JournalRefused) as caught:
+        with pytest.raises(RunRecordRefused) as caught:
             resume(directory, run_action=actions, clock=clock, key=key)
         assert actions.calls == []
         assert (caught.value.exit_code, caught.value.applied) == (2, "no")
@@ -117,7 +117,7 @@ class TestSeal:
                 assert KEY.secret.hex().encode() not in file.read_bytes()
                 assert KEY.secret not in file.read_bytes()
         with pytest.raises(ValueError, match="at least 16 bytes"):
-            JournalKey(b"short", "a test")
+            SealKey(b"short", "a test")
 
 
 def link(path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from core.errors import NotFound, OutcomeUnknown, RateLimited
-from playbooks.drivers.journal_key import JournalKey
+from playbooks.drivers.seal_key import SealKey
 from playbooks.drivers.tick import LARGEST_ANSWER_BYTES, Signal, advance_run, answer, begin_run
 from playbooks.drivers.tick_state import Run, open_run, seal_run
 from playbooks.engine.commands import RunAction
@@ -71,7 +71,7 @@ class Loop:
             self.run = self.opened(found["run"]["state"])
         return found
 
-    def opened(self, state: dict[str, Any], key: JournalKey = KEY) -> Run:
+    def opened(self, state: dict[str, Any], key: SealKey = KEY) -> Run:
         return open_run(state, key=key, files=self.files, find=from_document)
 
     def to_the_end(self, most: int = 200) -> dict[str, Any]:
@@ -264,7 +264,7 @@ def test_a_document_that_is_no_state_is_refused(state: dict[str, Any]) -> None:
 def test_a_state_of_another_key_names_the_setting() -> None:
     loop = Loop(playbook_of("steps: [{id: a, action: tidy}]"), Remote({}))
     with pytest.raises(StateRefused, match="sealed with another key") as caught:
-        loop.opened(seal_run(loop.run, KEY), JournalKey(b"x" * 32, "in another function"))
+        loop.opened(seal_run(loop.run, KEY), SealKey(b"x" * 32, "in another function"))
     assert "CFES_PLAN_KEY" in caught.value.help
 
 

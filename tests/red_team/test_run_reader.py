@@ -28,15 +28,15 @@ from core.errors import (
     ProtectedRefused,
 )
 from core.state_database import FILE
-from platforms.journal_key import journal_key
+from platforms.seal_key import seal_key
 from playbooks import library
 from playbooks.drivers import local
 from playbooks.drivers.drive import Hooks
-from playbooks.drivers.journal_key import JournalKey
 from playbooks.drivers.outcome import Outcome
 from playbooks.drivers.run_store import RunStore
+from playbooks.drivers.seal_key import SealKey
 from playbooks.drivers.store.records import sealed_run
-from playbooks.language.errors import JournalRefused
+from playbooks.language.errors import RunRecordRefused
 from playbooks.language.inputs import accept
 from remediation.guardrails.approvals.approval import approve
 from remediation.guardrails.approvals.token import Signing
@@ -64,13 +64,13 @@ def state(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def key(state: Path) -> JournalKey:
-    """The journal key of a process without CFES_PLAN_KEY."""
-    return journal_key({"CFES_STATE_DIR": str(state)})
+def key(state: Path) -> SealKey:
+    """The seal key of a process without CFES_PLAN_KEY."""
+    return seal_key({"CFES_STATE_DIR": str(state)})
 
 
 @pytest.fixture
-def run(alert: Document, key: JournalKey, tmp_path: Path) -> Run:
+def run(alert: Document, key: SealKey, tmp_path: Path) -> Run:
     """Run phish-campaign-purge for the example alert, by default in the directory `case`."""
 
     def started(api: EmailSecurity, name: str = "case", dies_at: str | None = None, **inputs: Any) -> Outcome:
@@ -93,7 +93,7 @@ def acting(api: EmailSecurity) -> Callable[[str, Document], Document]:
     return lambda action, params: catalog.find(action).run(params, api)
 
 
-def resume_run(api: EmailSecurity, directory: Path, key: JournalKey) -> Outcome:
+def resume_run(api: EmailSecurity, directory: Path, key: SealKey) -> Outcome:
     return driving.resume(directory, run_action=acting(api), clock=api.clock, key=key)
 
 
@@ -102,7 +102,7 @@ def run_until_killed(run: Run, api: EmailSecurity, at: str, **inputs: Any) -> No
         run(api, dies_at=at, **inputs)
 
 
-def edit_run(directory: Path, edit: Edit, key: JournalKey | None = None) -> None:
+def edit_run(directory: Path, edit: Edit, key: SealKey | None = None) -> None:
     """Change the record of a run. With a key, seal it again."""
     path = driving.store_of(directory)
     with closing(sqlite3.connect(path)) as database, database:
@@ -146,7 +146,7 @@ def sign_approval(api: EmailSecurity, plan: Document) -> str:
 
 class TestReading:
     def test_neither_directory_contains_a_secret_that_can_move_mail(
-        self, sandbox: RunningSandbox, under: Under, run: Run, key: JournalKey, tmp_path: Path, state: Path
+        self, sandbox: RunningSandbox, under: Under, run: Run, key: SealKey, tmp_path: Path, state: Path
     ) -> None:
         api = under(APPROVED, requested_by="alice")
         plan = run(api, "first").steps["preview"]["result"]
@@ -185,20 +185,20 @@ RUN_EDITS: dict[str, Edit] = {
 
 class TestWritingARun:
     def test_an_edited_run_is_not_resumed_even_if_sealed_with_another_key(
-        self, sandbox: RunningSandbox, api: EmailSecurity, run: Run, key: JournalKey, tmp_path: Path
+        self, sandbox: RunningSandbox, api: EmailSecurity, run: Run, key: SealKey, tmp_path: Path
     ) -> None:
         run_until_killed(run, api, "create-job")
         copy_store(tmp_path / "case", tmp_path / "honest.db")
-        for edit, seal in product(RUN_EDITS.values(), (None, JournalKey(b"guessed by the writer", "the writer"))):
+        for edit, seal in product(RUN_EDITS.values(), (None, SealKey(b"guessed by the writer", "the writer"))):
             edit_run(tmp_path / "case", edit, seal)
-            with pytest.raises(JournalRefused):
+            with pytest.raises(RunRecordRefused):
                 resume_run(api, tmp_path / "case", key)
             restore_store(tmp_path / "honest.db", tmp_path / "case")
         assert effects(sandbox) == []
         assert resume_run(api, tmp_path / "case", key).status == "completed"
 
     def test_an_older_run_store_creates_no_second_job(
-        self, sandbox: RunningSandbox, api: EmailSecurity, run: Run, key: JournalKey, tmp_path: Path
+        self, sandbox: RunningSandbox, api: EmailSecurity, run: Run, key: SealKey, tmp_path: Path
     ) -> None:
         run_until_killed(run, api, "create-job")
         copy_store(tmp_path / "case", tmp_path / "early.db")
@@ -209,7 +209,7 @@ class TestWritingARun:
         assert len(jobs(sandbox)) == 1
 
     def test_a_copied_run_store_beside_the_first_creates_no_second_job(
-        self, sandbox: RunningSandbox, api: EmailSecurity, run: Run, key: JournalKey, tmp_path: Path
+        self, sandbox: RunningSandbox, api: EmailSecurity, run: Run, key: SealKey, tmp_path: Path
     ) -> None:
         run_until_killed(run, api, "create-job")
         (tmp_path / "copied").mkdir(mode=0o700)
@@ -222,7 +222,7 @@ class TestWritingARun:
 
     @pytest.mark.parametrize("kind", ["link", "second name"])
     def test_a_link_out_of_the_directory_stops_the_resume(
-        self, kind: str, api: EmailSecurity, run: Run, key: JournalKey, tmp_path: Path
+        self, kind: str, api: EmailSecurity, run: Run, key: SealKey, tmp_path: Path
     ) -> None:
         run_until_killed(run, api, "export-job-messages")
         victim = tmp_path / "victim"
@@ -231,7 +231,7 @@ class TestWritingARun:
             planted = tmp_path / "case" / name
             planted.unlink(missing_ok=True)
             planted.symlink_to(victim) if kind == "link" else planted.hardlink_to(victim)
-            with pytest.raises(JournalRefused, match="can't be trusted"):
+            with pytest.raises(RunRecordRefused, match="can't be trusted"):
                 resume_run(api, tmp_path / "case", key)
             assert victim.read_text() == "kept"
             planted.unlink()
@@ -294,13 +294,13 @@ class TestWritingARun:
 
 class TestWritingTheState:
     def test_with_a_plan_key_the_key_in_the_state_directory_is_not_accepted(
-        self, sandbox: RunningSandbox, api: EmailSecurity, run: Run, key: JournalKey, state: Path, tmp_path: Path
+        self, sandbox: RunningSandbox, api: EmailSecurity, run: Run, key: SealKey, state: Path, tmp_path: Path
     ) -> None:
         run_until_killed(run, api, "create-job")
         edit_run(tmp_path / "case", RUN_EDITS["the folder"], key)
         settings = {"CFES_STATE_DIR": str(state), "CFES_PLAN_KEY": PLAN_KEY}
-        with pytest.raises(JournalRefused, match="another key"):
-            resume_run(api, tmp_path / "case", journal_key(settings))
+        with pytest.raises(RunRecordRefused, match="another key"):
+            resume_run(api, tmp_path / "case", seal_key(settings))
         assert effects(sandbox) == []
 
     def test_deleting_the_record_does_not_restore_the_budget(

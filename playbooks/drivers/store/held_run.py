@@ -8,7 +8,7 @@ from typing import Self
 from core.clock import Clock
 from core.instants import format_sortable
 from core.json_values import Json, canonical, shown
-from playbooks.drivers.journal_key import JournalKey
+from playbooks.drivers.seal_key import SealKey
 from playbooks.drivers.store import rows
 from playbooks.drivers.store.database import Database
 from playbooks.drivers.store.records import (
@@ -23,13 +23,13 @@ from playbooks.drivers.store.records import (
     stored_signal,
 )
 from playbooks.drivers.store.run_lock import RunLock
-from playbooks.language.errors import JournalUnwritable, RevisionConflict, RunStoreUnavailable, RunStoreUnusable
+from playbooks.language.errors import RevisionConflict, RunRecordUnwritable, RunStoreUnavailable, RunStoreUnusable
 
 
 class HeldRun:
     """A run that only this object may change, until it is released. A context manager."""
 
-    def __init__(self, database: Database, key: JournalKey, clock: Clock, lock: RunLock, row: Row) -> None:
+    def __init__(self, database: Database, key: SealKey, clock: Clock, lock: RunLock, row: Row) -> None:
         """row: the run's row. lock: the run's lock, which this object releases."""
         self._database = database
         self._key = key
@@ -56,7 +56,7 @@ class HeldRun:
     def stored(self) -> StoredRun:
         """Return the run as it is stored.
 
-        Raises: JournalRefused if the seal is invalid, RevisionConflict if another process wrote the run meanwhile.
+        Raises: RunRecordRefused if the seal is invalid, RevisionConflict if another process wrote the run meanwhile.
         """
         with self._database.reading() as connection:
             row = rows.run_row(connection, self.run_id)
@@ -78,8 +78,8 @@ class HeldRun:
 
         state: a JSON text. in_flight: the actions that have begun and not ended. taken: the `seq` of untaken signals,
         which the state has.
-        Raises: JournalUnwritable (nothing was written), RevisionConflict if another process wrote the run meanwhile,
-        JournalRefused for a signal with an invalid seal, ValueError for one that is missing or was taken before.
+        Raises: RunRecordUnwritable (nothing was written), RevisionConflict if another process wrote the run meanwhile,
+        RunRecordRefused for a signal with an invalid seal, ValueError for one that is missing or was taken before.
         """
         now = format_sortable(self._clock.now())
         revision = self._row["revision"]
@@ -102,13 +102,13 @@ class HeldRun:
                     refuse_tampered(signal, self._key, intact=stored_signal(signal, self._key).intact)
                     rows.take_signal(connection, sealed_signal({**signal, "taken_at": now}, self._key))
         except (RunStoreUnusable, RunStoreUnavailable) as error:
-            raise JournalUnwritable(error.message, help=error.help, path=str(self._database.path)) from None
+            raise RunRecordUnwritable(error.message, help=error.help, path=str(self._database.path)) from None
         self._row = row
 
     def untaken_signals(self) -> list[Signal]:
         """Return the signals that no state has, in the order of their arrival.
 
-        Raises: JournalRefused if a seal is invalid.
+        Raises: RunRecordRefused if a seal is invalid.
         """
         with self._database.reading() as connection:
             found = rows.signal_rows(connection, self.run_id, untaken=True)

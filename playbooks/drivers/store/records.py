@@ -1,6 +1,6 @@
 """The records of the run store: runs and signals, their columns, and their seals.
 
-A seal is an HMAC over every column of a row, under a key that is stored elsewhere (`playbooks.drivers.journal_key`).
+A seal is an HMAC over every column of a row, under a key that is stored elsewhere (`playbooks.drivers.seal_key`).
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any, Literal, get_args
 from core.errors import ParameterError
 from core.instants import format_sortable, instant_or_none
 from core.json_values import Json, NotPlainJson, canonical, digest, plain, read_json, shown
-from playbooks.drivers.journal_key import JournalKey
+from playbooks.drivers.seal_key import SealKey
 from playbooks.drivers.store.failures import BEGIN_AGAIN
-from playbooks.language.errors import JournalRefused
+from playbooks.language.errors import RunRecordRefused
 
 Status = Literal["running", "sleeping", "waiting", "completed", "refused", "incomplete", "failed", "cancelled"]
 STATUSES: tuple[Status, ...] = get_args(Status)
@@ -154,8 +154,8 @@ class Signal:
     intact: bool
 
 
-def stored_run(row: Row, key: JournalKey) -> StoredRun:
-    """Return the run of a row, which has its playbook as `document`. Raises: JournalRefused if it can't be read."""
+def stored_run(row: Row, key: SealKey) -> StoredRun:
+    """Return the run of a row, which has its playbook as `document`. Raises: RunRecordRefused if it can't be read."""
     try:
         playbook, in_flight, state = read_json(row["document"]), read_json(row["in_flight"]), row["state"]
         intact = _is_sealed("run", row, key) and digest(playbook) == row["playbook_sha256"]
@@ -166,7 +166,7 @@ def stored_run(row: Row, key: JournalKey) -> StoredRun:
     return StoredRun(RunSummary.of(row), playbook, state, in_flight, intact)
 
 
-def stored_signal(row: Row, key: JournalKey) -> Signal:
+def stored_signal(row: Row, key: SealKey) -> Signal:
     """Return the signal of a row. A value that can't be read becomes None, and is not intact."""
     try:
         value, readable = read_json(row["value"]), True
@@ -183,22 +183,22 @@ def stored_signal(row: Row, key: JournalKey) -> Signal:
     )
 
 
-def sealed_run(columns: Row, key: JournalKey) -> dict[str, Any]:
+def sealed_run(columns: Row, key: SealKey) -> dict[str, Any]:
     """Return the row of a run with its seal."""
     return _sealed("run", columns, key)
 
 
-def sealed_signal(columns: Row, key: JournalKey) -> dict[str, Any]:
+def sealed_signal(columns: Row, key: SealKey) -> dict[str, Any]:
     """Return the row of a signal with its seal."""
     return _sealed("signal", columns, key)
 
 
-def refuse_tampered(row: Row, key: JournalKey, *, intact: bool) -> None:
-    """Raise JournalRefused for a row whose seal is invalid."""
+def refuse_tampered(row: Row, key: SealKey, *, intact: bool) -> None:
+    """Raise RunRecordRefused for a row whose seal is invalid."""
     if intact:
         return
     if isinstance(row["sealed_by"], str) and row["sealed_by"] != key.id:
-        raise JournalRefused(
+        raise RunRecordRefused(
             f"the run {shown(row['run_id'])} was sealed with another key than the one of this process ({key.source})",
             help="Nothing was run. Resume the run as the same user on the same machine, with the same CFES_PLAN_KEY or "
             f"CFES_STATE_DIR. {BEGIN_AGAIN}",
@@ -225,12 +225,12 @@ def refuse_unencodable(columns: Row) -> None:
             ) from None
 
 
-def _sealed(kind: str, columns: Row, key: JournalKey) -> dict[str, Any]:
+def _sealed(kind: str, columns: Row, key: SealKey) -> dict[str, Any]:
     own = {name: columns[name] for name in _SEALED[kind]}
     return {**own, "sealed_by": key.id, "seal": key.seal(_document(kind, columns))}
 
 
-def _is_sealed(kind: str, row: Row, key: JournalKey) -> bool:
+def _is_sealed(kind: str, row: Row, key: SealKey) -> bool:
     try:
         return row["sealed_by"] == key.id and key.verify(row["seal"], _document(kind, row))
     except (TypeError, ValueError):
@@ -242,8 +242,8 @@ def _document(kind: str, row: Row) -> dict[str, Any]:
     return {"record": kind, **{name: row[name] for name in _SEALED[kind]}}
 
 
-def _damaged(row: Row) -> JournalRefused:
-    return JournalRefused(
+def _damaged(row: Row) -> RunRecordRefused:
+    return RunRecordRefused(
         f"the record of run {shown(row['run_id'])} is damaged or was edited: its seal is invalid",
         help=f"Nothing was run. Find out who changed the run store, then begin a new run. {BEGIN_AGAIN}",
     )

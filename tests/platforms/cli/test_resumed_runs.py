@@ -139,7 +139,7 @@ class TestTrust:
         execute(path, "UPDATE run SET state = ?", state.replace(before, after))
         for command in (RESUME, ("playbook", "resume", "case"), ("playbook", "resume", "--due")):
             ended = connected(*command, "--yes")
-            assert (ended.code, ended.error["type"], jobs(sandbox)) == (2, "JournalRefused", 0)
+            assert (ended.code, ended.error["type"], jobs(sandbox)) == (2, "RunRecordRefused", 0)
             assert "was edited: its seal is invalid" in ended.error["message"]
             assert ended.error["help"].startswith("Nothing was run.")
 
@@ -148,7 +148,7 @@ class TestTrust:
     ) -> None:
         interrupted_run.chmod(0o777)
         ended = connected(*RESUME, "--yes")
-        assert (ended.code, ended.error["type"], jobs(sandbox)) == (2, "JournalRefused", 0)
+        assert (ended.code, ended.error["type"], jobs(sandbox)) == (2, "RunRecordRefused", 0)
         assert f"chmod go-w {interrupted_run}" in ended.error["help"]
         interrupted_run.chmod(0o700)
         assert connected(*RESUME, "--yes").code == 0
@@ -164,7 +164,7 @@ class TestTrust:
                 key.write_text(other)
                 key.chmod(0o600)
             ended = connected(*RESUME, "--yes")
-            assert (ended.code, ended.error["type"], jobs(sandbox)) == (2, "JournalRefused", 0)
+            assert (ended.code, ended.error["type"], jobs(sandbox)) == (2, "RunRecordRefused", 0)
             assert "was sealed with another key" in ended.error["message"]
         key.write_text(original_key)
         assert connected(*RESUME, "--yes").code == 0
@@ -176,10 +176,10 @@ class TestTrust:
         monkeypatch.setenv("CFES_PLAN_KEY", PLAN_KEY)
         assert connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case", "--yes").code == 0
         monkeypatch.delenv("CFES_PLAN_KEY")
-        assert connected(*RESUME).error["type"] == "JournalRefused"
+        assert connected(*RESUME).error["type"] == "RunRecordRefused"
         monkeypatch.setenv("CFES_PLAN_KEY", PLAN_KEY[::-1])
         error = connected(*RESUME).error
-        assert error["type"] == "JournalRefused"
+        assert error["type"] == "RunRecordRefused"
         assert PLAN_KEY not in str(error)
         monkeypatch.setenv("CFES_PLAN_KEY", PLAN_KEY)
         assert connected(*RESUME).code == 0

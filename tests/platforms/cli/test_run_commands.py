@@ -239,9 +239,9 @@ class TestShow:
         execute(path, "UPDATE run SET status = 'completed', state = json_set(state, '$.pending', json(?))", ended)
         for given in (("show", waiting), ("watch", waiting), ("resume", waiting), ("signal", waiting, "answer", "1")):
             refused = cfes("playbook", *given)
-            assert (refused.code, refused.error["type"]) == (2, "JournalRefused"), given
+            assert (refused.code, refused.error["type"]) == (2, "RunRecordRefused"), given
         refused = ask()
-        assert (refused.code, refused.error["type"]) == (2, "JournalRefused")
+        assert (refused.code, refused.error["type"]) == (2, "RunRecordRefused")
         assert "its seal is invalid" in refused.error["message"]
 
 
@@ -359,7 +359,7 @@ class TestDue:
         documents = [json.loads(line) for line in ended.out.splitlines()]
         assert ended.code == 2
         assert [document.get("status") or document["error"]["type"] for document in documents] == [
-            "JournalRefused",
+            "RunRecordRefused",
             "completed",
         ]
 
@@ -533,7 +533,7 @@ class TestSameKey:
         first = ask("case-1", "--directory", "case").document["run_id"]
         for directory in ("case", "./case/", str(tmp_path / "case")):
             ended = ask("case-2", "--directory", directory)
-            assert (ended.code, ended.error["type"]) == (2, "JournalRefused")
+            assert (ended.code, ended.error["type"]) == (2, "DirectoryUnusable")
             assert f"already has the files of the run {first}" in ended.error["message"]
             assert f"cfes playbook resume {first}" in ended.error["help"]
         assert ask("case-1", "--directory", "case").document["run_id"] == first
