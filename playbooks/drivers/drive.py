@@ -261,13 +261,14 @@ class Drive:
     def _with_result(self, state: RunState, command: Command | None, place: Place, event: Event) -> list[Reached]:
         """Return the steps that were reached. A sub-playbook that has ended keeps no result, which the event has."""
         reached = steps_reached(self._playbook, state)
-        if not isinstance(event, ActionSucceeded) or not isinstance(command, RunAction):
+        result = event.result if isinstance(event, ActionSucceeded) else None
+        if not isinstance(result, dict) or not isinstance(command, RunAction):
             return reached
         path = path_of(place, command.step_id)
         record = next((at.record for at in reached if at.path == path and at.record.result is None), None)
         if record is None:
             return reached
-        shown = record.model_copy(update={"result": dict(event.result)})
+        shown = record.model_copy(update={"result": result})
         return [replace(at, record=shown) if at.path == path else at for at in reached]
 
     def _at(self, state: RunState, place: Place, command: Command) -> Reached:

@@ -400,7 +400,7 @@ def test_a_message_that_the_server_would_refuse_is_refused_with_its_size(fleet: 
     inputs = {"key": "k", "more": "x" * LARGEST_BYTES}
     start = fleet.runs.start(load(text + TWO_STEPS), inputs, run_id="large", traits=TRAITS, now=NOW)
     for call in (start, fleet.runs.signal("large", "approval", "x" * LARGEST_BYTES)):
-        with pytest.raises(ParameterError, match="larger than"):
+        with pytest.raises(ParameterError, match="Temporal stores at most"):
             fleet.call(call)
 
 
