@@ -120,6 +120,7 @@ NOT_RUN: dict[str, str] = {
     "export CFES_TEMPORAL_ADDRESS=temporal.example:7233 CFES_TEMPORAL_NAMESPACE=mail": VALUES,
     "CFES_TEMPORAL_BUILD_ID=2026-12-01 cfes worker": SETUP,
     "cfes playbook start phish-campaign-purge --input alert.json": SETUP,
+    "cfes playbook runs --engine temporal --status waiting": SETUP,
     "install -D -o root -g root -m 0644 policy.yaml /etc/cfes/policy.yaml": "it changes /etc",
     "sqlite3 ~/.local/state/cfes/runs.db \"VACUUM INTO '/backup/runs.db'\"": VALUES,
     "cfes playbook run late-copy-sweep --input plan.json --set alert=@alert.json": "it takes six hours",

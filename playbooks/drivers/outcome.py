@@ -123,7 +123,9 @@ def _left(commands: Mapping[Place, Command], run_id: str) -> PackError:
             help=f"To answer: cfes playbook signal {run_id} {path} @FILE. Then resume the run: "
             f"cfes playbook resume {run_id}",
         )
-    wake_at = min(str(command.until) for command in commands.values() if isinstance(command, Sleep))
+    wake_at = min((str(command.until) for command in commands.values() if isinstance(command, Sleep)), default=None)
+    if wake_at is None:
+        return RunSleeps("an action of the run has begun, and has not ended", help="Wait, and look at the run again.")
     return RunSleeps(
         f"the run sleeps until {wake_at}",
         help=f"Resume it then: cfes playbook resume {run_id}, or cfes playbook resume --due in a cron job.",

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from core.errors import ParameterError
 from platforms.cli.views.screen import MODES
 
 PANEL = "Output"
@@ -65,3 +66,20 @@ ExitStatus = Annotated[
 ]
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Skip the confirmation.")]
+
+LOCAL, TEMPORAL = "local", "temporal"
+Engine = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        metavar=f"{LOCAL}|{TEMPORAL}",
+        help="Where runs are: in the run store of this machine (local), or on a Temporal server.",
+    ),
+]
+
+
+def is_temporal(engine: str) -> bool:
+    """Return whether the engine is Temporal. Raises: ParameterError for an unknown engine."""
+    if engine not in (LOCAL, TEMPORAL):
+        raise ParameterError(f"--engine must be {LOCAL} or {TEMPORAL}", help="Nothing was run. Use one of them.")
+    return engine == TEMPORAL

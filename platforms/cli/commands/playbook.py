@@ -10,7 +10,7 @@ import typer
 from core.errors import ParameterError
 from platforms.cli import plan_only as planning
 from platforms.cli import playbook_run
-from platforms.cli.commands import options, playbook_runs, playbook_start, playbook_test
+from platforms.cli.commands import options, playbook_runs, playbook_start, playbook_temporal, playbook_test
 from platforms.cli.inputs.input_values import InputFlag, flags_of, inputs_of, inputs_of_each
 from platforms.cli.views.errors import report_errors
 from platforms.cli.views.playbook import show_findings, show_list, show_playbook
@@ -186,11 +186,15 @@ def show(
         ),
     ],
     mermaid: Annotated[bool, typer.Option("--mermaid", help="Write only a Mermaid flowchart of the steps.")] = False,
+    engine: options.Engine = options.LOCAL,
     output: options.Output = None,
 ) -> None:
     """Show a playbook's inputs, steps and outputs. Or show a run: its steps, its changes, and what it waits for."""
     screen = Screen(output)
     with report_errors(screen):
+        if options.is_temporal(engine):
+            playbook_temporal.show_run_of(screen, name)
+            return
         try:
             playbook = library.find(name)
         except PlaybookNotFound as unknown:

@@ -15,7 +15,7 @@ from core.json_values import read_json
 from core.quantity import counted
 from platforms import run_following, run_signals
 from platforms.cli import playbook_run
-from platforms.cli.commands import approve, options
+from platforms.cli.commands import approve, options, playbook_temporal
 from platforms.cli.inputs.documents import read_bytes
 from platforms.cli.step_approval import agrees, can_ask
 from platforms.cli.views.errors import report_errors, show
@@ -49,9 +49,10 @@ def runs(
     limit: Annotated[
         int, typer.Option(metavar="N", min=1, max=10_000, help="At most this many, the newest first.")
     ] = 50,
+    engine: options.Engine = options.LOCAL,
     output: options.Output = None,
 ) -> None:
-    """List the runs of this machine: when they began, where they are, and what they wait for."""
+    """List the runs: when they began, where they are, and what they wait for."""
     screen = Screen(output)
     with report_errors(screen):
         unknown = [name for name in status or () if name not in STATUSES]
@@ -59,6 +60,9 @@ def runs(
             raise ParameterError(
                 f"--status must be one of {', '.join(STATUSES)}, not {unknown[0][:80]!r}", help="Nothing was listed."
             )
+        if options.is_temporal(engine):
+            playbook_temporal.list_runs(screen, status or (), playbook, limit)
+            return
         with open_store() as store:
             show_runs(screen, store.runs(status=status or None, playbook_id=playbook, limit=limit))
 
@@ -145,13 +149,17 @@ def signal(
     value: Annotated[
         str, typer.Argument(metavar="@FILE|JSON", help="The value: JSON, or @FILE to read it from a file (@-: input).")
     ] = "true",
+    engine: options.Engine = options.LOCAL,
     output: options.Output = None,
 ) -> None:
     """Send a signal to a run that waits for it, such as an approval. Refuse a value that the run does not accept."""
     screen = Screen(output)
-    with report_errors(screen), open_store() as store:
-        found = find_run(store, run)
-        _send(screen, store, found, name, _value(value))
+    with report_errors(screen):
+        if options.is_temporal(engine):
+            playbook_temporal.send(screen, run, name, _value(value))
+            return
+        with open_store() as store:
+            _send(screen, store, find_run(store, run), name, _value(value))
 
 
 def approve_run(
@@ -211,6 +219,7 @@ def cancel(
         bool | None,
         typer.Option("--job/--no-job", help="Also cancel the job that the run created. [default: ask on a terminal]"),
     ] = None,
+    engine: options.Engine = options.LOCAL,
     output: options.Output = None,
 ) -> None:
     """End a run. Its job keeps running in Cloudflare, unless it is cancelled too.
@@ -218,15 +227,23 @@ def cancel(
     A run that another process drives ends before its next step.
     """
     screen = Screen(output)
-    with report_errors(screen), open_store() as store:
-        found = find_run(store, run)
-        if found.status in ENDED:
-            raise RunEnded(f"the run {found.run_id} has already ended: {found.status}", help="Nothing was changed.")
-        document = _end(screen, store, found, reason)
-        if document["job_id"] is not None:
-            document["job_cancelled"] = _cancel_job(screen, found.run_id, document["job_id"], job)
-        if screen.json:
-            screen.write_json(document)
+    with report_errors(screen):
+        if options.is_temporal(engine):
+            playbook_temporal.cancel(screen, run, reason)
+            return
+        with open_store() as store:
+            _cancel(screen, store, find_run(store, run), reason, job)
+
+
+def _cancel(screen: Screen, store: RunStore, run: RunSummary, reason: str, job: bool | None) -> None:
+    """End a run of the run store, and its job if the person wants it. Raises: RunEnded."""
+    if run.status in ENDED:
+        raise RunEnded(f"the run {run.run_id} has already ended: {run.status}", help="Nothing was changed.")
+    document = _end(screen, store, run, reason)
+    if document["job_id"] is not None:
+        document["job_cancelled"] = _cancel_job(screen, run.run_id, document["job_id"], job)
+    if screen.json:
+        screen.write_json(document)
 
 
 def _end(screen: Screen, store: RunStore, run: RunSummary, reason: str) -> dict[str, Any]:

@@ -14,8 +14,6 @@ from platforms.cli.views.errors import report_errors
 from platforms.cli.views.screen import Screen
 from playbooks import library
 
-TEMPORAL = "temporal"
-
 
 def start(
     name: Annotated[str, typer.Argument(metavar="ID_OR_PATH", help="A shipped playbook's ID, or a YAML file.")],
@@ -30,7 +28,7 @@ def start(
     record: Annotated[
         int | None, typer.Option(metavar="N", help="Number of the alert to use, if the file has several.")
     ] = None,
-    engine: Annotated[str, typer.Option("--engine", metavar=TEMPORAL, help="Where the run is carried out.")] = TEMPORAL,
+    engine: options.Engine = options.TEMPORAL,
     output: options.Output = None,
 ) -> None:
     """Start a run on a Temporal server, and return at once. Workers carry it out: see `cfes worker`.
@@ -41,9 +39,10 @@ def start(
     screen = Screen(output)
     flags: list[InputFlag] = []  # filled once the playbook is read
     with report_errors(screen, flags):
-        if engine != TEMPORAL:
+        if not options.is_temporal(engine):
             raise ParameterError(
-                f"--engine must be {TEMPORAL}", help="Nothing was started. To run it here, use `cfes playbook run`."
+                "a run on this machine has no start",
+                help="Nothing was started. Use `cfes playbook run`, or --engine temporal.",
             )
         playbook = library.find(name)
         flags += flags_of(playbook)

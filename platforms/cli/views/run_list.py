@@ -48,8 +48,13 @@ def show_runs(screen: Screen, found: Sequence[RunSummary]) -> None:
     grid(screen.out, _COLUMNS, rows)
 
 
-def show_run(screen: Screen, run: RunSummary, playbook: Playbook, state: RunState, *, driven: bool) -> None:
-    """Show a run: its inputs' key, its steps, what it changed, and what it waits for. driven: a process has it."""
+def show_run(
+    screen: Screen, run: RunSummary, playbook: Playbook, state: RunState, *, driven: bool, flag: str = ""
+) -> None:
+    """Show a run: its inputs' key, its steps, what it changed, and what it waits for. driven: a process has it.
+
+    flag: the flag of another engine, for commands to copy.
+    """
     outcome = outcome_of(playbook, state)
     found = changes(playbook, state)
     if screen.json:
@@ -84,20 +89,23 @@ def show_run(screen: Screen, run: RunSummary, playbook: Playbook, state: RunStat
     if outcome.outputs:
         facts(screen.out, [row for row in named_values(outcome.outputs) if row[1] != ""])
     if outcome.status in ("waiting", "sleeping"):
-        _show_next(screen, run, playbook, state, driven=driven)
+        _show_next(screen, run, playbook, state, driven=driven, flag=flag)
     elif outcome.error is not None:
         show_closing_error(screen, outcome.error, outcome.exit_code)
-        if outcome.resumable:
+        if outcome.resumable and not flag:
             screen.command("resume", f"cfes playbook resume {run.run_id}")
     elif outcome.message is not None:
         screen.say(outcome.message)
 
 
-def _show_next(screen: Screen, run: RunSummary, playbook: Playbook, state: RunState, *, driven: bool) -> None:
+def _show_next(
+    screen: Screen, run: RunSummary, playbook: Playbook, state: RunState, *, driven: bool, flag: str
+) -> None:
     for path, awaited in awaited_signals(next_commands(playbook, state)).items():
         received = f" ({len(awaited.values)} of {awaited.count} came)" if awaited.count > 1 else ""
         screen.say(f"It waits for the signal {path}{received} until {awaited.until}.", STRONG)
-        answer = f"approve {run.run_id} --key KEY" if "plan" in awaited.about else f"signal {run.run_id} {path} @FILE"
+        has_plan = "plan" in awaited.about and not flag
+        answer = f"approve {run.run_id} --key KEY" if has_plan else f"signal {run.run_id} {path} @FILE{flag}"
         facts(screen.out, list(named_values({name: value for name, value in awaited.about.items() if name != "plan"})))
         screen.command("answer", f"cfes playbook {answer}")
     if not driven:
