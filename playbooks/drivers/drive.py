@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from core import instants
-from core.clock import Clock
+from core.clock import Clock, Deadline
 from core.errors import PackError, ParameterError
 from core.json_values import Json
 from playbooks.drivers.outcome import Outcome, outcome_of, progress_of
@@ -132,6 +132,7 @@ class Drive:
         self._clock: Clock = hooks.clock
         self._in_flight = set(in_flight)
         self._announced: set[tuple[Place, str]] = set()
+        self._deadlines: dict[tuple[Place, str], Deadline] = {}
 
     def to_the_end(self, state: RunState) -> Outcome:
         """Drive the run until it has ended or is left. Raises: RunRecordUnwritable, and what the hooks raise."""
@@ -208,7 +209,8 @@ class Drive:
         place, first = min(resting.items(), key=lambda item: instants.parse_timestamp(item[1].until))
         left = (instants.parse_timestamp(first.until) - self._clock.now()).total_seconds()
         # A clock that was set back must not make the sleep longer.
-        left = min(left, first.seconds)
+        deadline = self._deadlines.setdefault((place, first.until), Deadline(self._clock, min(left, first.seconds)))
+        left = min(left, deadline.remaining())
         if left <= 0:
             return place, Slept()
         patience = self._hooks.patience

@@ -25,7 +25,7 @@ from playbooks.drivers.store.held_run import HeldRun
 from playbooks.drivers.store.records import NewRun, StoredRun
 from playbooks.engine.changes import resumable
 from playbooks.engine.commands import Cancelled, Place
-from playbooks.engine.engine import advance, begin, resumed
+from playbooks.engine.engine import advance, begin, interrupted_at, resumed
 from playbooks.engine.history import steps_reached
 from playbooks.engine.state import ActionTraits, End, RunState, open_state
 from playbooks.language.bundling import every_step
@@ -90,14 +90,17 @@ def cancel(run_id: str, *, store: RunStore, clock: Clock, reason: str) -> Outcom
     """End a run that no process has. Raises: as `resume`; StateRefused if the run has ended."""
     with store.hold(run_id) as held:
         playbook, before, in_flight = _opened(held.stored())
-        state = resumed(playbook, before, now=clock.now(), interrupted=in_flight) if in_flight else before
+        state = interrupted_at(playbook, before, in_flight)
         state = advance(playbook, state, Cancelled(reason), now=clock.now())
         held.write(state.text(), progress_of(playbook, state))
         return outcome_of(playbook, state)
 
 
 def opened(stored: StoredRun) -> tuple[Playbook, RunState]:
-    """Return the playbook and the state of a stored run. Raises: StateRefused; RunRecordRefused for an invalid seal."""
+    """Return the playbook and the state of a stored run. An action that has begun may have changed something.
+
+    Raises: StateRefused; RunRecordRefused for an invalid seal.
+    """
     if not stored.intact:
         raise RunRecordRefused(
             f"the record of run {shown(stored.summary.run_id, 210)} is damaged, was edited, or was sealed with another "
@@ -105,8 +108,8 @@ def opened(stored: StoredRun) -> tuple[Playbook, RunState]:
             help="Nothing was run. Use the same CFES_PLAN_KEY or CFES_STATE_DIR as when the run began. If they are the "
             f"same, find out who changed the run store, then begin a new run. {BEGIN_AGAIN}",
         )
-    playbook, state, _ = _opened(stored)
-    return playbook, state
+    playbook, state, in_flight = _opened(stored)
+    return playbook, interrupted_at(playbook, state, in_flight)
 
 
 def adopt_journal(directory: Path, *, store: RunStore, key: SealKey) -> str:

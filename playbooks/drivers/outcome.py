@@ -10,11 +10,11 @@ from core.errors import PackError
 from core.json_values import Json
 from playbooks.drivers.store.records import Progress
 from playbooks.engine.changes import certain_change, changes, job_of, resumable, sentence_of
-from playbooks.engine.commands import AwaitSignal, Command, Finished, Place, Sleep, path_of
+from playbooks.engine.commands import AwaitSignal, Command, Finished, Place, RunAction, Sleep, path_of
 from playbooks.engine.engine import next_commands
 from playbooks.engine.history import steps_reached
 from playbooks.engine.state import RunState, Status
-from playbooks.language.errors import RunSleeps, SignalAwaited
+from playbooks.language.errors import RunInterrupted, RunSleeps, SignalAwaited
 from playbooks.language.format import Playbook
 
 
@@ -22,15 +22,16 @@ from playbooks.language.format import Playbook
 class Outcome:
     """How a run ended, or stopped for now. `steps`: the records of the steps that were reached, by path.
 
-    `status`: that of the end; `waiting` or `sleeping` for a run that this process has left (exit 6). `resumable`: the
-    run failed in an action, which `resume` repeats, or was left. `waits_for`: the signal that a waiting run needs.
+    `status`: that of the end; `waiting` or `sleeping` for a run that its process has left (exit 6); `running` for a
+    run with an action that has not ended (exit 6). `resumable`: the run failed in an action, which `resume` repeats, or
+    has not ended. `waits_for`: the signal that a waiting run needs.
     """
 
     playbook: str
     run_id: str
     key: str | None
     directory: str
-    status: Status | Literal["waiting", "sleeping"]
+    status: Status | Literal["running", "waiting", "sleeping"]
     exit_code: int
     outputs: dict[str, Json]
     error: dict[str, Json] | None
@@ -68,7 +69,7 @@ def progress_of(playbook: Playbook, state: RunState) -> Progress:
 
 
 def outcome_of(playbook: Playbook, state: RunState) -> Outcome:
-    """Return how a run ended, or where it stands: then with the status `waiting` or `sleeping` and exit code 6."""
+    """Return how a run ended, or where it is: then with the status of its progress and exit code 6."""
     commands = next_commands(playbook, state)
     end = commands.get(())
     steps = {at.path: at.record.model_dump(mode="json") for at in steps_reached(playbook, state)}
@@ -101,7 +102,7 @@ def outcome_of(playbook: Playbook, state: RunState) -> Outcome:
         error.restate(error.message, help=f"{sentence_of(found)} {error.help}", job_id=job_of(found))
     return Outcome(
         **common,
-        status="waiting" if awaited else "sleeping",
+        status="running" if running_step(commands) else "waiting" if awaited else "sleeping",
         exit_code=error.exit_code,
         outputs={},
         error=error.document()["error"],
@@ -112,7 +113,13 @@ def outcome_of(playbook: Playbook, state: RunState) -> Outcome:
 
 
 def _left(commands: Mapping[Place, Command], run_id: str) -> PackError:
-    """Return the error of a run that this process has left."""
+    """Return the error of a run that no process drives."""
+    step = running_step(commands)
+    if step is not None:
+        return RunInterrupted(
+            f"the run was interrupted in step '{step}', and no process has it",
+            help=f"Resume it: cfes playbook resume {run_id}. The step runs again, which is safe.",
+        )
     awaited = awaited_signals(commands)
     if awaited:
         path, first = next(iter(awaited.items()))
@@ -130,6 +137,12 @@ def _left(commands: Mapping[Place, Command], run_id: str) -> PackError:
         f"the run sleeps until {wake_at}",
         help=f"Resume it then: cfes playbook resume {run_id}, or cfes playbook resume --due in a cron job.",
     )
+
+
+def running_step(commands: Mapping[Place, Command]) -> str | None:
+    """Return the path of a step whose action has not ended, or None."""
+    found = (path_of(at, each.step_id) for at, each in commands.items() if isinstance(each, RunAction))
+    return next(found, None)
 
 
 def awaited_signals(commands: Mapping[Place, Command]) -> dict[str, AwaitSignal]:

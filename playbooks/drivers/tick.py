@@ -34,7 +34,7 @@ from playbooks.engine.commands import (
     Slept,
     path_of,
 )
-from playbooks.engine.engine import advance, begin, next_commands, resumed, signal_problems
+from playbooks.engine.engine import advance, begin, interrupted_at, next_commands, resumed, signal_problems
 from playbooks.engine.state import ActionTraits, End, RunState
 from playbooks.language.format import Playbook
 
@@ -101,8 +101,12 @@ def advance_run(
     """
     playbook, state = run.playbook, run.state
     if cancel is not None:
-        ended = isinstance(state.pending, End)
-        return run if ended else replace(run, state=advance(playbook, state, Cancelled(cancel), now=clock.now())), []
+        if isinstance(state.pending, End):
+            return run, []
+        if repeated:
+            action = next(_actions(next_commands(playbook, state)), None)
+            state = interrupted_at(playbook, state, [] if action is None else [action[0]])
+        return replace(run, state=advance(playbook, state, Cancelled(cancel), now=clock.now())), []
     if resumable(playbook, state):
         state = resumed(playbook, state, now=clock.now())
     state = _after_pauses(playbook, state, clock)

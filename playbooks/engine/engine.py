@@ -19,7 +19,7 @@ from core import instants
 from core.errors import OutcomeUnknown, ParameterError, Problem
 from core.json_values import Json, NotPlainJson, below, plain
 from playbooks.engine.bundle import Bundle
-from playbooks.engine.changes import changes, child_name, error_document, resumable
+from playbooks.engine.changes import changes, child_name, error_document, failed_action, resumable
 from playbooks.engine.commands import (
     ActionFailed,
     ActionSucceeded,
@@ -139,11 +139,17 @@ def resumed(playbook: Playbook, state: RunState, *, now: datetime, interrupted: 
     interrupted: the places of actions that ran when the process ended. They may have changed something, whatever
     their repetition reports: a create finds its own job and reports that it created none.
     """
-    after = state.model_copy(deep=True)
-    for place in interrupted:
-        _doubt(playbook, after, tuple(place))
+    after = interrupted_at(playbook, state, interrupted)
     if resumable(playbook, after):
         _reopen(Walk(playbook, after, now, _bundle(playbook, state)))
+    return after
+
+
+def interrupted_at(playbook: Playbook, state: RunState, places: Collection[Place]) -> RunState:
+    """Return the state in which the actions at these places may have changed something."""
+    after = state.model_copy(deep=True)
+    for place in places:
+        _doubt(playbook, after, tuple(place))
     return after
 
 
@@ -297,7 +303,10 @@ def _doubt(playbook: Playbook, state: RunState, place: Place) -> None:
 
 
 def _reopen(walk: Walk) -> None:
-    """Repeat the action that has ended the run as failed, also in a sub-playbook."""
+    """Repeat the action that has ended the run as failed, also in a sub-playbook.
+
+    Of several sub-playbooks that have failed, those that failed without an action keep their end.
+    """
     state = walk.state
     for closing in walk.playbook.at_end:
         state.steps.pop(closing.id, None)
@@ -308,6 +317,8 @@ def _reopen(walk: Walk) -> None:
         return
     state.steps[step.id].status = "running"
     for index, child in enumerate(state.children):
-        if isinstance(child.pending, End) and child.pending.status == "failed":
-            _reopen(walk.child_walk(step, index, child))
+        failed = isinstance(child.pending, End) and child.pending.status == "failed"
+        within = walk.child_walk(step, index, child)
+        if failed and failed_action(within.playbook, child, walk.bundle.parts) is not None:
+            _reopen(within)
     walk.children_moved()

@@ -30,8 +30,7 @@ def steps_reached(playbook: Playbook, state: RunState) -> list[Reached]:
 
     Steps of sub-playbooks that have ended have no results, and those of a for_each with many steps are left out.
     """
-    at_end = [Reached((), step, state.steps[step.id]) for step in playbook.at_end if step.id in state.steps]
-    return [*_reached(playbook, playbook.parts, state, ()), *at_end]
+    return list(_reached(playbook, playbook.parts, state, ()))
 
 
 def inner_records(state: RunState, step: PlaybookStep) -> dict[str, StepRecord]:
@@ -59,6 +58,7 @@ def _reached(playbook: Playbook, parts: Mapping[str, Playbook], state: RunState,
         if index == state.position:
             for number, child in enumerate(state.children):
                 yield from _reached(parts[step.playbook], parts, child, (*place, child_name(step, number)))
+    yield from (Reached(place, step, state.steps[step.id]) for step in playbook.at_end if step.id in state.steps)
 
 
 def _step_at(playbook: Playbook, parts: Mapping[str, Playbook], names: list[str]) -> Step:

@@ -137,6 +137,12 @@ class SignalAwaited(TemporaryFailure):
     default_help = "Send the signal, then resume the run."
 
 
+class RunInterrupted(TemporaryFailure):
+    """The process of the run ended before the run did."""
+
+    default_help = "Resume the run."
+
+
 class RunSleeps(TemporaryFailure):
     """The run sleeps, and this process does not wait with it."""
 

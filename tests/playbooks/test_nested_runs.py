@@ -25,6 +25,7 @@ from playbooks.engine.commands import (
     Slept,
 )
 from playbooks.engine.engine import advance, begin, next_commands, resumed, run_key
+from playbooks.engine.history import steps_reached
 from playbooks.engine.state import ActionTraits, RunState, open_state
 from playbooks.language.errors import PlaybookInvalid, StateRefused
 from playbooks.language.format import Playbook
@@ -375,6 +376,23 @@ def test_a_failed_action_of_a_sub_playbook_is_repeated_on_resume() -> None:
     assert (end.status, end.outputs["n"], len(again.calls)) == ("completed", 3, 1)
 
 
+def test_on_resume_a_sub_playbook_that_failed_without_an_action_keeps_its_end() -> None:
+    part = """\
+inputs: {n: {type: integer, description: d}}
+steps: [{id: act, action: create, with: {n: "{{ inputs.n }}"}}]
+outputs: {n: "{{ 1 / inputs.n }}"}
+"""
+    playbook = playbook_of(
+        'steps: [{id: jobs, playbook: child, for_each: "{{ [1, 0] }}", at_most: 2, with: {n: "{{ item }}"}}]',
+        child=part,
+    )
+    state, end = Driver(playbook, failing(NotFound("gone"), times=1)).run(start(playbook))
+    assert (end.status, resumable(playbook, state)) == ("failed", True)
+    again = Driver(playbook, echo)
+    _, end = again.run(resumed(playbook, state, now=NOW))
+    assert (end.status, (end.error or {})["type"], len(again.calls)) == ("failed", "ExpressionFailed", 1)
+
+
 def test_an_interrupted_write_of_a_sub_playbook_counts_as_a_possible_change() -> None:
     playbook = playbook_of("steps: [{id: job, playbook: child, with: {n: 3}}]", child=CHILD)
     state = resumed(playbook, start(playbook), now=NOW, interrupted=[("job",)])
@@ -466,3 +484,16 @@ def test_a_cancelled_run_has_no_actions_at_the_end() -> None:
     end = next_commands(playbook, advance(playbook, state, Cancelled(), now=NOW))[()]
     assert isinstance(end, Finished)
     assert end.status == "completed"
+
+
+def test_the_actions_at_the_end_of_a_sub_playbook_belong_to_its_steps() -> None:
+    playbook = playbook_of(
+        'steps: [{id: job, playbook: child, with: {n: 1}}]\noutputs: "{{ steps.job }}"', child=AT_END
+    )
+    state, reached = start(playbook), []
+    while not isinstance(next_commands(playbook, state).get(()), Finished):
+        [place] = next_commands(playbook, state)
+        state = advance(playbook, state, ActionSucceeded({}), now=NOW, place=place)
+        reached.append([at.path for at in steps_reached(playbook, state)])
+    assert reached[-1] == ["job", "job/act", "job/check-2", "job/at-end-1", "job/at-end-2", "job/at-end-3"]
+    assert "job/at-end-3" in reached[-2]

@@ -35,6 +35,7 @@ from playbooks.language.errors import (
     StateRefused,
 )
 from playbooks.language.format import Playbook
+from playbooks.language.loading import load
 from tests.clock import FakeClock
 from tests.playbooks.conftest import KEY
 from tests.playbooks.driving import resume, run, store_beside, store_of
@@ -324,6 +325,16 @@ def test_an_interrupted_sleep_continues_for_the_remaining_time(
     clock.sleep = sleep
     assert resume(tmp_path / "run", run_action=actions, clock=clock, key=KEY).status == "completed"
     assert clock.slept == [2, 3]
+
+
+@pytest.mark.parametrize("back", [{"hours": -1}, {"days": -400}])
+def test_a_clock_that_is_set_back_during_a_sleep_does_not_make_the_sleep_longer(
+    remote: Build, clock: Any, tmp_path: Path, back: dict[str, int]
+) -> None:
+    sleeping = load("playbook: 1\nid: later\ntitle: Later\nsteps: [{sleep: 100}]")
+    clock.moved = lambda _: clock.set_forward(**back) if len(clock.slept) == 1 else None
+    assert run(sleeping, {}, run_action=remote(), clock=clock, directory=tmp_path / "run").status == "completed"
+    assert sum(clock.slept) == 100
 
 
 PROGRAM = """

@@ -160,6 +160,12 @@ def test_a_change_that_a_lost_call_may_have_made_is_in_the_result(action: str, a
     assert (end["status"], end["error"]["applied"], end["exit_code"]) == ("refused", applied, code)
 
 
+def test_cancelling_after_a_lost_call_reports_the_change_that_it_may_have_made() -> None:
+    loop = Loop(playbook_of("steps: [{id: a, action: tidy}]"), Remote({}))
+    end = loop.call(repeated=True, cancel="enough")["result"]
+    assert (end["status"], end["error"]["applied"], end["exit_code"]) == ("cancelled", "unknown", 7)
+
+
 def test_the_doubt_belongs_to_the_action_of_the_repeated_call_only() -> None:
     playbook = playbook_of("steps: [{sleep: 5}, {id: a, action: tidy}, {id: b, action: tidy}]")
     loop = Loop(playbook, Remote({"tidy": [{"changed": False}, OutcomeUnknown("lost")]}))

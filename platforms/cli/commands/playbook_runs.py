@@ -75,8 +75,6 @@ def watch(run: Run, output: options.Output = None) -> None:
         view = RunView(screen, None, names_run=False)
         ended = run_following.follow(store, found.run_id, SystemClock(), view)
         outcome = ended or outcome_of(*local.opened(store.read(found.run_id)))
-        if ended is None and outcome.status not in ("waiting", "sleeping"):
-            screen.say(f"No process drives this run. To continue it: cfes playbook resume {found.run_id}")
         show_closing(screen, outcome, seconds_of(outcome, {}))
         raise typer.Exit(outcome.exit_code)
 

@@ -13,7 +13,7 @@ from platforms.cli.views.palette import BAD, GOOD, QUIET, STRONG, WARNING
 from platforms.cli.views.screen import Screen
 from platforms.cli.views.tables import Column, grid, named_values, near
 from playbooks.drivers.outcome import awaited_signals, outcome_of
-from playbooks.drivers.store.records import RunSummary
+from playbooks.drivers.store.records import ENDED, RunSummary
 from playbooks.engine.changes import changes
 from playbooks.engine.engine import next_commands
 from playbooks.engine.history import Reached, steps_reached
@@ -56,6 +56,7 @@ def show_run(
     flag: the flag of another engine, for commands to copy.
     """
     outcome = outcome_of(playbook, state)
+    ended = outcome.status in ENDED
     found = changes(playbook, state)
     if screen.json:
         document: dict[str, Any] = {
@@ -65,9 +66,9 @@ def show_run(
             "steps": [_step(at) for at in steps_reached(playbook, state)],
             "changes": [dict(vars(change)) for change in found],
             "waits_for": outcome.waits_for,
-            "exit_code": outcome.exit_code if outcome.status not in ("waiting", "sleeping") else None,
+            "exit_code": outcome.exit_code if ended else None,
             "outputs": outcome.outputs,
-            "error": outcome.error,
+            "error": outcome.error if ended or not driven else None,
             "message": outcome.message,
         }
         screen.write_json(document)
@@ -88,7 +89,7 @@ def show_run(
     paragraph(screen.out, "; ".join(map(str, found)) if found else "It has changed nothing so far.", indent=0)
     if outcome.outputs:
         facts(screen.out, [row for row in named_values(outcome.outputs) if row[1] != ""])
-    if outcome.status in ("waiting", "sleeping"):
+    if not ended:
         _show_next(screen, run, playbook, state, driven=driven, flag=flag)
     elif outcome.error is not None:
         show_closing_error(screen, outcome.error, outcome.exit_code)

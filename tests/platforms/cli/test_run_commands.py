@@ -54,6 +54,21 @@ steps:
 outputs: {done: "{{ steps.end.done }}"}
 """
 
+MOVE = """\
+playbook: 1
+id: move
+title: Move the campaign
+inputs: {}
+steps:
+  - id: move
+    title: Create a job
+    action: create-move-job
+    with:
+      destination: JunkEmail
+      search_params: {sender: billing@invoice-portal.example, start: "2026-11-13T15:32:35Z"}
+outputs: {job: "{{ steps.move.job_id }}"}
+"""
+
 READ = """\
 playbook: 1
 id: read
@@ -243,6 +258,41 @@ class TestShow:
         refused = ask()
         assert (refused.code, refused.error["type"]) == (2, "RunRecordRefused")
         assert "its seal is invalid" in refused.error["message"]
+
+
+class TestInterrupted:
+    """A run whose process was killed in an action."""
+
+    @pytest.fixture
+    def interrupted(self, connected: Cfes, monkeypatch: pytest.MonkeyPatch) -> str:
+        def interrupt(*_: Any) -> Any:
+            raise KeyboardInterrupt
+
+        Path("move.yaml").write_text(MOVE)
+        with monkeypatch.context() as patch:
+            patch.setattr(Action, "run", only_for("create-move-job", interrupt))
+            assert connected("playbook", "run", "move.yaml", "--yes").code == 130
+        return str(connected("playbook", "runs").document["runs"][0]["run_id"])
+
+    def test_it_is_shown_with_what_it_may_have_changed(self, connected: Cfes, interrupted: str) -> None:
+        shown = connected("playbook", "show", interrupted).document
+        assert (shown["status"], shown["exit_code"], shown["error"]["type"]) == ("running", None, "RunInterrupted")
+        assert (shown["error"]["applied"], shown["changes"][0]["step"]) == ("unknown", "move")
+        text = screen_of(connected("playbook", "show", interrupted, terminal=True))
+        assert "interrupted in step move: no process has it" in text
+        assert "step 'move' (create-move-job) may have changed something" in text
+        assert f"cfes playbook resume {interrupted}" in text
+
+    def test_a_process_that_has_it_is_not_called_interrupted(self, connected: Cfes, interrupted: str) -> None:
+        with open_store() as store, store.hold(interrupted):
+            shown = connected("playbook", "show", interrupted).document
+        assert (shown["status"], shown["driven"], shown["error"]) == ("running", True, None)
+
+    def test_watch_ends_and_names_the_next_command(self, connected: Cfes, interrupted: str) -> None:
+        ended = connected("playbook", "watch", interrupted)
+        assert (ended.code, ended.document["status"]) == (6, "running")
+        assert ended.document["error"]["message"] == "the run was interrupted in step 'move', and no process has it"
+        assert f"cfes playbook resume {interrupted}" in ended.document["error"]["help"]
 
 
 class TestWatch:
