@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
 
 from connectors.connection import environment_variables
 from core.clock import Clock
@@ -73,24 +72,29 @@ def send(
         raise ParameterError(
             f"the run does not accept this value for the signal {path}", problems=problems, help="Nothing was sent."
         )
-    plan = expected.about.get(PLAN)
-    if isinstance(plan, Mapping):
-        not_taken = [each.value for each in store.signals(run_id) if each.name == path and each.taken_at is None]
-        earlier = [*expected.values, *not_taken]
-        _check_approval(plan, value, earlier, clock, os.environ if environment is None else environment)
+    not_taken = [each.value for each in store.signals(run_id) if each.name == path and each.taken_at is None]
+    check_approval(expected, value, clock, environment, not_taken=not_taken)
     return store.send_signal(run_id, path, value, sent_by)
 
 
-def _check_approval(
-    plan: Mapping[str, Any], value: Json, earlier: Sequence[Json], clock: Clock, environment: Mapping[str, str]
+def check_approval(
+    expected: AwaitSignal,
+    value: Json,
+    clock: Clock,
+    environment: Mapping[str, str] | None = None,
+    *,
+    not_taken: Sequence[Json] = (),
 ) -> None:
-    """Check the signature of an approval, and that its approver has not approved before. Needs the policy.
+    """Check a signal that is an approval: its signature, and that its approver has not approved before.
 
-    Without a policy here, the action that creates the job still checks it. Raises: ApprovalRefused, PolicyUnusable.
+    A pause waits for approvals if its `about` has a plan. not_taken: approvals that the run has not taken yet. Without
+    a policy here, the action that creates the job still checks it. Raises: ApprovalRefused, PolicyUnusable.
     """
-    path = read_setting(environment, POLICY, guard=True)
-    if path is None:
+    plan = expected.about.get(PLAN)
+    path = read_setting(os.environ if environment is None else environment, POLICY, guard=True)
+    if path is None or not isinstance(plan, Mapping):
         return
+    earlier = [*expected.values, *not_taken]
     policy = load_policy(path)
     requesters = [name for name in (plan.get("requested_by"),) if isinstance(name, str)]
     terms = ApprovalTerms(policy, str(plan.get("plan_hash")), str(plan.get("account_id")), requesters, clock.now())

@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from platforms.cli.main import main
+from sandbox.settings import ACCOUNT_ID
 from tests.playbooks.temporal.servers import ROOT, Fleet, wait_until
 from tests.playbooks.temporal.test_runs import FakeActions, outcome
+from tests.remediation.guardrails.test_approval import POLICY
 
 LOOK = """\
 playbook: 1
@@ -102,6 +105,24 @@ def test_a_run_whose_action_has_begun_is_shown_as_running(fleet: Fleet, commands
         shown = commands("show", run_id)
         ends.set()
     assert (shown["status"], shown["at_step"]) == ("running", "jobs")
+
+
+def test_a_forged_approval_is_not_sent(
+    fleet: Fleet, commands: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    playbook, policy = tmp_path / "wait.yaml", tmp_path / "policy.yaml"
+    params = "{action: MOVE, destination: JunkEmail, search_params: {sender: a@shop.example}}"
+    text = WAIT.replace("action: list-jobs", f"action: preview-job, with: {params}")
+    playbook.write_text(text.replace("accepts: {type: boolean}", "about: {plan: '{{ steps.jobs }}'}"))
+    policy.write_text(yaml.safe_dump(POLICY.model_dump(mode="json", exclude_defaults=True)))
+    monkeypatch.setenv("CFES_POLICY", str(policy))
+    plan = {"plan_hash": "0" * 64, "account_id": ACCOUNT_ID}
+    with fleet.worker(FakeActions(**{"preview-job": plan}), is_sandboxed=False):
+        run_id = commands("start", str(playbook), "--set", f"case={fleet.settings.task_queue}")["run_id"]
+        fleet.reach(run_id, "waiting")
+        refused = commands("signal", run_id, "answer", '"bob approves"', code=3)
+        assert refused["error"]["type"] == "ApprovalRefused"
+        assert fleet.status(run_id) == "waiting"
 
 
 def test_an_unknown_engine_is_refused(commands: Commands, capsys: pytest.CaptureFixture[str]) -> None:
