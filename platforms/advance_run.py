@@ -52,9 +52,8 @@ RunId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,
 class SignalParams(ActionParams):
     """A signal for a pause."""
 
-    name: str = Field(min_length=1, max_length=100)
+    name: str = Field(min_length=1, max_length=500)
     value: Any = None
-    at: str | None = Field(None, max_length=500)
 
 
 class Params(ActionParams):
@@ -80,8 +79,8 @@ class Params(ActionParams):
     state: dict[str, Any] | None = Field(None, description="To continue: `state` from `run` of the last result.")
     signals: Any = Field(
         None,
-        description="Signals for pauses: a list of at most 100 objects with name, value and, if several pauses have "
-        "the name, `at` as in `waits_for`. A malformed entry is reported in `refused_signals`.",
+        description="Signals for pauses: a list of at most 100 objects with name (`signal` in `waits_for`) and value. "
+        "A malformed entry is reported in `refused_signals`.",
     )
     cancel: str | None = Field(
         None, min_length=1, max_length=500, description="End the run before its next action, for this reason."
@@ -102,8 +101,8 @@ class Result(ActionResult):
     )
     runs: list[dict[str, Any]] = Field(description="The parameters of a first call for each run; at most 100.")
     waits_for: list[dict[str, Any]] = Field(
-        description="The pauses that wait for a signal: name, at, until, count, received, accepts (a JSON Schema or "
-        "null) and about (what the person who answers has to see). One for each running sub-playbook at most."
+        description="The signals that the run waits for: signal (the name), until, accepts (a JSON Schema or null), "
+        "count, received and about (what the person who answers has to see). At most one for each running sub-playbook."
     )
     refused_signals: list[dict[str, Any]] = Field(
         description="The signals of this call that were not delivered: name, message, problems. At most 100."
@@ -154,9 +153,9 @@ def _signals(given: Any) -> tuple[list[tick.Signal], list[tick.RefusedSignal]]:
         try:
             signal = SignalParams.model_validate(entry)
         except ValidationError:
-            malformed.append(tick.RefusedSignal("", "not a signal: it must be {name, value}, or {name, value, at}", []))
+            malformed.append(tick.RefusedSignal("", "not a signal: it must be {name, value}", []))
         else:
-            signals.append(tick.Signal(signal.name, signal.value, signal.at))
+            signals.append(tick.Signal(signal.name, signal.value))
     return signals, malformed
 
 

@@ -9,14 +9,14 @@ from contextlib import suppress
 from connectors.connection import environment_variables
 from core.clock import Clock
 from core.errors import ApprovalRefused, ParameterError
-from core.json_values import Json, did_you_mean, shown
+from core.json_values import Json
 from core.settings import read_setting
 from playbooks.drivers import local
-from playbooks.drivers.outcome import awaited_signals
 from playbooks.drivers.run_store import RunStore
 from playbooks.drivers.store.records import Signal
-from playbooks.engine.commands import AwaitSignal
-from playbooks.engine.engine import next_commands, signal_problems
+from playbooks.engine.commands import AwaitSignal, Command, Place, path_of
+from playbooks.engine.engine import next_commands
+from playbooks.engine.signals import awaited_signals, find_awaited, signal_problems
 from remediation.guardrails.approvals.keys import public_keys
 from remediation.guardrails.approvals.token import ApprovalTerms, Unacceptable, read_token
 from remediation.guardrails.policy.loading import load_policy
@@ -29,30 +29,8 @@ PLAN = "plan"
 
 
 def awaited(store: RunStore, run_id: str) -> dict[str, AwaitSignal]:
-    """Return the signals that a run waits for, by path. Raises: RunNotFound, StateRefused, RunRecordRefused."""
-    playbook, state = local.opened(store.read(run_id))
-    return awaited_signals(next_commands(playbook, state))
-
-
-def find_awaited(store: RunStore, run_id: str, name: str | None = None) -> tuple[str, AwaitSignal]:
-    """Return the path and the details of a signal that a run waits for. name: its path or name; None for the only one.
-
-    Raises: ParameterError if the run does not wait for it; and as `awaited`.
-    """
-    waits_for = awaited(store, run_id)
-    fitting = {path: each for path, each in waits_for.items() if name in (None, path, each.name)}
-    if len(fitting) == 1:
-        return next(iter(fitting.items()))
-    listed = ", ".join(waits_for) or "no signal"
-    if name is None or fitting:
-        raise ParameterError(
-            f"the run {run_id} waits for {listed}", help="Nothing was sent. Name one of these signals."
-        )
-    raise ParameterError(
-        f"the run {run_id} does not wait for the signal {shown(name)}{did_you_mean(name, waits_for) or '.'} "
-        f"It waits for {listed}",
-        help=f"Nothing was sent. To see where the run is: cfes playbook show {run_id}",
-    )
+    """Return the signals that a run waits for, by name. Raises: RunNotFound, StateRefused, RunRecordRefused."""
+    return awaited_signals(_commands(store, run_id))
 
 
 def send(
@@ -65,16 +43,25 @@ def send(
     sent_by: str | None,
     environment: Mapping[str, str] | None = None,
 ) -> Signal:
-    """Send a signal that the run waits for. Raises: ParameterError, ApprovalRefused, RunNotFound, RunEnded."""
-    path, expected = find_awaited(store, run_id, name)
+    """Send a signal that the run waits for. name: in full, or short if only one pause waits for it.
+
+    Raises: ParameterError, ApprovalRefused, RunEnded, and as `awaited`.
+    """
+    place, expected = find_awaited(_commands(store, run_id), name)
+    name = path_of(place, expected.name)
     problems = signal_problems(expected, value)
     if problems:
         raise ParameterError(
-            f"the run does not accept this value for the signal {path}", problems=problems, help="Nothing was sent."
+            f"the run does not accept this value for the signal {name}", problems=problems, help="Nothing was sent."
         )
-    not_taken = [each.value for each in store.signals(run_id) if each.name == path and each.taken_at is None]
+    not_taken = [each.value for each in store.signals(run_id) if each.name == name and each.taken_at is None]
     check_approval(expected, value, clock, environment, not_taken=not_taken)
-    return store.send_signal(run_id, path, value, sent_by)
+    return store.send_signal(run_id, name, value, sent_by)
+
+
+def _commands(store: RunStore, run_id: str) -> dict[Place, Command]:
+    playbook, state = local.opened(store.read(run_id))
+    return next_commands(playbook, state)
 
 
 def check_approval(

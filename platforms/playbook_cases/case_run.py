@@ -14,7 +14,7 @@ from core.errors import PackError, Problem
 from core.json_values import Json, below, plain, shown
 from core.strict_yaml import line_of
 from platforms.playbook_cases.expectations import Ended, differences
-from platforms.playbook_cases.format import Case, FaultSpec, SignalSpec, StepDay
+from platforms.playbook_cases.format import Case, FaultSpec, StepDay
 from platforms.playbook_cases.loading import ERRORS, Loaded
 from platforms.playbook_cases.sandbox_world import World, world
 from platforms.playbook_session import traits
@@ -34,7 +34,8 @@ from playbooks.engine.commands import (
     Slept,
     path_of,
 )
-from playbooks.engine.engine import advance, begin, next_commands, resumed, signal_problems
+from playbooks.engine.engine import advance, begin, next_commands, resumed
+from playbooks.engine.signals import is_named, signal_problems
 from playbooks.engine.state import RunState, StepRecord, open_state
 from playbooks.language.format import Playbook, PlaybookStep
 
@@ -214,7 +215,7 @@ class _Run:
     def _signal(self, place: Place, command: AwaitSignal) -> int | None:
         """Return the index of the next signal for a pause, if it comes before the time ends."""
         for index, signal in enumerate(self.case.signals):
-            if index not in self.sent and _is_for(signal, place, command):
+            if index not in self.sent and is_named(signal.name, place, command):
                 at = self.world.clock.now().timestamp() + signal.after
                 return index if at < instants.parse_timestamp(command.until).timestamp() else None
         return None
@@ -251,10 +252,6 @@ def _is_at(commands: Mapping[Place, Command], place: Place, step_id: str) -> boo
     """Return whether the run at this place is still in this step."""
     command = commands.get(place)
     return not isinstance(command, Finished | None) and command.step_id == step_id
-
-
-def _is_for(signal: SignalSpec, place: Place, command: AwaitSignal) -> bool:
-    return signal.name == command.name and signal.at in (None, path_of(place, command.step_id))
 
 
 def _statuses(playbook: Playbook, state: RunState, parts: Mapping[str, Playbook]) -> Iterator[tuple[str, str]]:

@@ -62,10 +62,9 @@ class StepDay(Part):
 class SignalSpec(Part):
     """A signal for a pause. A pause without one waits until its time ends."""
 
-    name: str = Field(description="The signal's name.")
+    name: str = Field(description="The signal's name, such as approval, or job/approval.")
     value: Json = Field(None, description="Its value.")
     after: float = Field(0, ge=0, le=MAX_PAUSE_SECONDS, description="Seconds that pass before it is sent.")
-    at: str | None = Field(None, description="The pause's path, such as job/approval, if several wait for the name.")
 
 
 class Expect(Part):

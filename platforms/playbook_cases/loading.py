@@ -146,8 +146,9 @@ def _contradictions(file: TestFile, playbook: Playbook) -> Iterator[Problem]:
         if not case.expect.model_fields_set:
             yield Problem(pointer=below(at, "expect"), message="expects nothing, so the case can't fail")
         for index, signal in enumerate(case.signals):
-            if signal.name not in pauses:
-                message = f"no pause waits for the signal {shown(signal.name)}{did_you_mean(signal.name, pauses)}"
+            own = signal.name.rpartition("/")[2]
+            if own not in pauses:
+                message = f"no pause waits for the signal {shown(own)}{did_you_mean(own, pauses)}"
                 yield Problem(pointer=below(at, "signals", index, "name"), message=message)
         yield from operation_problems(case.expect.calls, below(at, "expect", "calls"))
         for index, condition in enumerate(case.expect.that):

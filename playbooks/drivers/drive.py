@@ -32,6 +32,7 @@ from playbooks.engine.commands import (
 )
 from playbooks.engine.engine import advance, next_commands
 from playbooks.engine.history import Reached, steps_reached
+from playbooks.engine.signals import is_named
 from playbooks.engine.state import RunState
 from playbooks.language.errors import RunRecordUnwritable
 from playbooks.language.format import Playbook, Step
@@ -176,8 +177,9 @@ class Drive:
         for place, command in commands.items():
             if isinstance(command, RunAction):
                 return place, self._act(state, place, command)
-        for place, command in commands.items():
-            signal = next((s for s in signals if isinstance(command, AwaitSignal) and _is_for(s, place, command)), None)
+        pauses = {place: each for place, each in commands.items() if isinstance(each, AwaitSignal)}
+        for place, pause in pauses.items():
+            signal = next((each for each in signals if is_named(each.name, place, pause)), None)
             if signal is not None:
                 taken.append(signal)
                 return place, Signalled(signal.value)
@@ -276,7 +278,3 @@ class Drive:
     def _at(self, state: RunState, place: Place, command: Command) -> Reached:
         path = path_of(place, getattr(command, "step_id", ""))
         return next(at for at in steps_reached(self._playbook, state) if at.path == path)
-
-
-def _is_for(signal: Signal, place: Place, command: AwaitSignal) -> bool:
-    return signal.name in (command.name, path_of(place, command.name))

@@ -13,6 +13,7 @@ from playbooks.engine.changes import certain_change, changes, job_of, resumable,
 from playbooks.engine.commands import AwaitSignal, Command, Finished, Place, RunAction, Sleep, path_of
 from playbooks.engine.engine import next_commands
 from playbooks.engine.history import steps_reached
+from playbooks.engine.signals import awaited_document, awaited_signals
 from playbooks.engine.state import RunState, Status
 from playbooks.language.errors import RunInterrupted, RunSleeps, SignalAwaited
 from playbooks.language.format import Playbook
@@ -50,21 +51,26 @@ class Outcome:
         return {name: value for name, value in self.document().items() if name != "steps"}
 
 
-def progress_of(playbook: Playbook, state: RunState) -> Progress:
-    """Return where a run is, for lists of runs."""
+def progress_of(playbook: Playbook, state: RunState, *, polls_are_running: bool = False) -> Progress:
+    """Return where a run is, for lists of runs.
+
+    polls_are_running: a run that pauses between two polls of an action has the status running, not sleeping.
+    """
     commands = next_commands(playbook, state)
     place, first = next(iter(commands.items()))
     if isinstance(first, Finished):
         return Progress(status=first.status)
-    untils = [str(command.until) for command in commands.values() if isinstance(command, Sleep | AwaitSignal)]
-    awaited = [path_of(at, c.name) for at, c in commands.items() if isinstance(c, AwaitSignal)]
-    running = len(untils) < len(commands)
-    status: Literal["running", "waiting", "sleeping"] = "running" if running else "waiting" if awaited else "sleeping"
+    at_step = path_of(place, first.step_id)
+    pauses = [command for command in commands.values() if isinstance(command, Sleep | AwaitSignal)]
+    idle = [each for each in pauses if not polls_are_running or isinstance(each, AwaitSignal) or each.why == "sleep"]
+    if len(idle) < len(commands):
+        return Progress(status="running", at_step=at_step)
+    awaited = next(iter(awaited_signals(commands)), None)
     return Progress(
-        status=status,
-        at_step=path_of(place, first.step_id),
-        wake_at=None if running else min(untils),
-        waits_for=awaited[0] if awaited and not running else None,
+        status="sleeping" if awaited is None else "waiting",
+        at_step=at_step,
+        wake_at=min(each.until for each in idle),
+        waits_for=awaited,
     )
 
 
@@ -86,17 +92,7 @@ def outcome_of(playbook: Playbook, state: RunState) -> Outcome:
     found = changes(playbook, state)
     error = _left(commands, state.run_id)
     awaited = awaited_signals(commands)
-    waits_for: dict[str, Json] | None = None
-    if awaited:
-        path, first = next(iter(awaited.items()))
-        waits_for = {
-            "signal": path,
-            "until": first.until,
-            "accepts": first.accepts,
-            "count": first.count,
-            "received": len(first.values),
-            "about": dict(first.about),
-        }
+    waits_for = next((awaited_document(name, each) for name, each in awaited.items()), None)
     if found:
         error.applied = certain_change(found)
         error.restate(error.message, help=f"{sentence_of(found)} {error.help}", job_id=job_of(found))
@@ -122,17 +118,15 @@ def _left(commands: Mapping[Place, Command], run_id: str) -> PackError:
         )
     awaited = awaited_signals(commands)
     if awaited:
-        path, first = next(iter(awaited.items()))
+        name, first = next(iter(awaited.items()))
         missing = first.count - len(first.values)
         number = "" if first.count == 1 else f" ({missing} of {first.count} are missing)"
         return SignalAwaited(
-            f"the run waits for the signal {path}{number} until {first.until}",
-            help=f"To answer: cfes playbook signal {run_id} {path} @FILE. Then resume the run: "
+            f"the run waits for the signal {name}{number} until {first.until}",
+            help=f"To answer: cfes playbook signal {run_id} {name} @FILE. Then resume the run: "
             f"cfes playbook resume {run_id}",
         )
-    wake_at = min((str(command.until) for command in commands.values() if isinstance(command, Sleep)), default=None)
-    if wake_at is None:
-        return RunSleeps("an action of the run has begun, and has not ended", help="Wait, and look at the run again.")
+    wake_at = min(str(command.until) for command in commands.values() if isinstance(command, Sleep))
     return RunSleeps(
         f"the run sleeps until {wake_at}",
         help=f"Resume it then: cfes playbook resume {run_id}, or cfes playbook resume --due in a cron job.",
@@ -143,8 +137,3 @@ def running_step(commands: Mapping[Place, Command]) -> str | None:
     """Return the path of a step whose action has not ended, or None."""
     found = (path_of(at, each.step_id) for at, each in commands.items() if isinstance(each, RunAction))
     return next(found, None)
-
-
-def awaited_signals(commands: Mapping[Place, Command]) -> dict[str, AwaitSignal]:
-    """Return the signals that a run waits for, by path, such as "job/approval"."""
-    return {path_of(at, each.name): each for at, each in commands.items() if isinstance(each, AwaitSignal)}

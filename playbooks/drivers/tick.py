@@ -14,7 +14,7 @@ from datetime import datetime
 
 from core import instants
 from core.clock import Clock, whole_seconds
-from core.errors import PackError, Problem
+from core.errors import PackError, ParameterError, Problem
 from core.json_values import Json, canonical
 from playbooks.drivers.seal_key import SealKey
 from playbooks.drivers.tick_state import Run, RunFiles, moved_to_file, seal_moved, seal_run
@@ -32,9 +32,9 @@ from playbooks.engine.commands import (
     Signalled,
     Sleep,
     Slept,
-    path_of,
 )
-from playbooks.engine.engine import advance, begin, interrupted_at, next_commands, resumed, signal_problems
+from playbooks.engine.engine import advance, begin, interrupted_at, next_commands, resumed
+from playbooks.engine.signals import awaited_document, awaited_signals, find_awaited, signal_problems
 from playbooks.engine.state import ActionTraits, End, RunState
 from playbooks.language.format import Playbook
 
@@ -52,11 +52,10 @@ RunActionFunction = Callable[[RunAction], dict[str, Json]]
 
 @dataclass(frozen=True)
 class Signal:
-    """A signal for the pause `name`. at: the path of its step, if several pauses have the name."""
+    """A signal. name: see `playbooks.engine.signals`."""
 
     name: str
     value: Json
-    at: str | None = None
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,7 @@ def answer(
         {"next": "again", "sleep", "signal" or "done",
          "seconds": the pause before the next call, a whole number of at least 1,
          "run": {"state"} for the next call; once done, null, or the state of a failed run that can be resumed,
-         "waits_for": the pauses that need a signal,  "refused_signals": [{"name", "message", "problems"}],
+         "waits_for": the signals that the run waits for,  "refused_signals": [{"name", "message", "problems"}],
          "result": how the run ended, null before}
 
     `signal` means that only a signal, or the end of a pause's time after `seconds`, continues the run. While another
@@ -140,12 +139,12 @@ def answer(
     """
     commands = next_commands(run.playbook, run.state)
     end = commands.get(())
-    pauses = {place: command for place, command in commands.items() if isinstance(command, AwaitSignal)}
+    pauses = awaited_signals(commands)
     found: dict[str, Json] = {
         "next": "done",
         "seconds": 1,
         "run": None,
-        "waits_for": [_pause(place, command, run, files, len(pauses)) for place, command in pauses.items()],
+        "waits_for": [_pause(name, pause, run, files, len(pauses)) for name, pause in pauses.items()],
         "refused_signals": [vars(one) for one in refused],
         "result": None,
     }
@@ -184,20 +183,12 @@ def _after_signals(
 ) -> tuple[RunState, list[RefusedSignal]]:
     refused = []
     for signal in signals:
-        pauses = {
-            place: command
-            for place, command in next_commands(playbook, state).items()
-            if isinstance(command, AwaitSignal)
-            and command.name == signal.name
-            and signal.at in (None, path_of(place, command.step_id))
-        }
-        if len(pauses) != 1:
-            paths = ", ".join(path_of(place, command.step_id) for place, command in pauses.items())
-            message = f"several pauses wait for it: name one in `at` ({paths})" if pauses else "no pause waits for it"
-            refused.append(RefusedSignal(signal.name, message, []))
+        try:
+            place, pause = find_awaited(next_commands(playbook, state), signal.name)
+        except ParameterError as error:
+            refused.append(RefusedSignal(signal.name, error.message, []))
             continue
-        [(place, command)] = pauses.items()
-        problems = signal_problems(command, signal.value)
+        problems = signal_problems(pause, signal.value)
         if problems:
             refused.append(RefusedSignal(signal.name, "the pause does not accept its value", problems[:MOST_PROBLEMS]))
             continue
@@ -216,19 +207,11 @@ def _seconds_of(command: Command, now: datetime) -> int:
     return max(1, whole_seconds(min(_left(command, now), command.seconds)))
 
 
-def _pause(place: Place, pause: AwaitSignal, run: Run, files: RunFiles, pauses: int) -> dict[str, Json]:
-    about: Json = dict(pause.about)
-    if _size(about) > LARGEST_ABOUT_BYTES // pauses:
-        about = {"moved": moved_to_file(canonical(about), run.state.directory, "about", files)}
-    return {
-        "name": pause.name,
-        "at": path_of(place, pause.step_id),
-        "until": pause.until,
-        "count": pause.count,
-        "received": len(pause.values),
-        "accepts": pause.accepts,
-        "about": about,
-    }
+def _pause(name: str, pause: AwaitSignal, run: Run, files: RunFiles, pauses: int) -> dict[str, Json]:
+    found = awaited_document(name, pause)
+    if _size(found["about"]) > LARGEST_ABOUT_BYTES // pauses:
+        found["about"] = {"moved": moved_to_file(canonical(found["about"]), run.state.directory, "about", files)}
+    return found
 
 
 def _result(run: Run, end: Finished) -> dict[str, Json]:

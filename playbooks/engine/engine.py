@@ -153,11 +153,6 @@ def interrupted_at(playbook: Playbook, state: RunState, places: Collection[Place
     return after
 
 
-def signal_problems(awaited: AwaitSignal, value: Json) -> list[Problem]:
-    """Return every problem of a value for a signal."""
-    return [] if awaited.accepts is None else mismatches(awaited.accepts, value)
-
-
 def _bundle(playbook: Playbook, state: RunState, *, changed: bool = False) -> Bundle:
     return Bundle(playbook.parts, state.traits, changed)
 

@@ -261,14 +261,17 @@ def test_a_playbook_of_your_own_waits_for_its_signal(sandbox: RunningSandbox, tm
     machine = StateMachine(sandbox)
     job_id = cfes.run("create-move-job", {"search_params": CAMPAIGN, "destination": "JunkEmail"})["job_id"]
     found = machine.call(own_run(job_id, tmp_path))
-    assert (found["next"], found["seconds"], found["waits_for"][0]["name"]) == ("signal", 600, "go")
+    assert (found["next"], found["seconds"], found["waits_for"][0]["signal"]) == ("signal", 600, "go")
     found = machine.call({**found["run"], "signals": [{"name": "go"}] * 101})
     assert found["refused_signals"][0]["message"] == "a call takes at most 100 signals, the first ones"
     found = machine.call(own_run(job_id, tmp_path))
     found = machine.call({**found["run"], "signals": [{"name": "going"}, "go"]})
     assert found["next"] == "signal"
     messages = [one["message"] for one in found["refused_signals"]]
-    assert messages == ["not a signal: it must be {name, value}, or {name, value, at}", "no pause waits for it"]
+    assert messages == [
+        "not a signal: it must be {name, value}",
+        "the run does not wait for the signal 'going'. It waits for go",
+    ]
     found = machine.call({**found["run"], "signals": [{"name": "go", "value": {"by": "ann"}}]})
     assert (found["next"], found["result"]["status"]) == ("done", "completed")
 

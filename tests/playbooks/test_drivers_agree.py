@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from playbooks.drivers import tick
 from playbooks.drivers.drive import Observer, Patience
 from playbooks.drivers.run_store import RunStore
-from playbooks.engine.commands import AwaitSignal, Finished, path_of
+from playbooks.engine.commands import AwaitSignal, Finished
 from playbooks.engine.engine import next_commands
 from playbooks.engine.history import Reached
+from playbooks.engine.signals import awaited_signals
 from playbooks.language.format import Playbook
 from tests.clock import FakeClock
 from tests.playbooks import driving
@@ -87,12 +88,7 @@ def test_the_tick_driver_does_what_the_reference_says(description: Description, 
         commands = next_commands(playbook, run.state)
         if () in commands and isinstance(commands[()], Finished):
             break
-        waiting = {place: each for place, each in commands.items() if isinstance(each, AwaitSignal)}
-        signals = [
-            tick.Signal(each.name, 1, path_of(place, each.step_id))
-            for place, each in waiting.items()
-            if each.name == "yes"
-        ]
+        signals = [tick.Signal(name, 1) for name, each in awaited_signals(commands).items() if each.name == "yes"]
         run, refused = tick.advance_run(
             run, run_action=lambda command: actions(command.action, command.params), clock=clock, signals=signals
         )

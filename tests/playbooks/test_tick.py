@@ -187,11 +187,11 @@ def test_a_pause_waits_for_its_signals() -> None:
     found = loop.call()
     assert (found["next"], found["seconds"]) == ("signal", 600)
     [pause] = found["waits_for"]
-    assert (pause["name"], pause["at"], pause["count"], pause["received"]) == ("approval", "ask", 2, 0)
+    assert (pause["signal"], pause["count"], pause["received"]) == ("approval", 2, 0)
     assert (pause["about"], pause["accepts"]["required"]) == ({"n": 1}, ["by"])
     found = loop.call(signals=[Signal("approval", {"by": "ann"})])
     assert (found["next"], found["waits_for"][0]["received"]) == ("signal", 1)
-    found = loop.call(signals=[Signal("approval", {"by": "bob"}, at="ask")])
+    found = loop.call(signals=[Signal("approval", {"by": "bob"})])
     assert (found["next"], found["result"]["outputs"]) == ("done", {"by": "bob"})
 
 
@@ -200,7 +200,8 @@ def test_a_pause_ends_with_its_time_and_then_takes_no_signal() -> None:
     loop.clock.sleep(loop.call()["seconds"])
     found = loop.call(signals=[Signal("approval", {"by": "ann"})])
     assert (found["result"]["status"], found["result"]["message"]) == ("refused", "Nobody.")
-    assert found["refused_signals"] == [{"name": "approval", "message": "no pause waits for it", "problems": []}]
+    [refused] = found["refused_signals"]
+    assert refused["message"] == "the run does not wait for the signal 'approval'. It waits for no signal"
 
 
 def test_a_refused_signal_is_reported_and_the_pause_stays() -> None:
@@ -209,7 +210,8 @@ def test_a_refused_signal_is_reported_and_the_pause_stays() -> None:
     assert (found["next"], found["waits_for"][0]["received"]) == ("signal", 0)
     wrong, unknown = found["refused_signals"]
     assert (wrong["message"], wrong["problems"][0]["pointer"]) == ("the pause does not accept its value", "/by")
-    assert unknown == {"name": "aproval", "message": "no pause waits for it", "problems": []}
+    message = "the run does not wait for the signal 'aproval'; did you mean 'approval'? It waits for approval"
+    assert unknown == {"name": "aproval", "message": message, "problems": []}
 
 
 EACH = 'steps: [{id: each, playbook: child, for_each: [1, 2], at_most: 2, with: {n: "{{ item }}"}}]\n'
@@ -220,9 +222,9 @@ def test_a_signal_for_several_pauses_must_name_one() -> None:
     loop = Loop(playbook_of(EACH, child=child), Remote({}))
     found = loop.call(signals=[Signal("go", None)])
     assert found["refused_signals"][0]["message"] == (
-        "several pauses wait for it: name one in `at` (each[0]/ask, each[1]/ask)"
+        "several pauses wait for the signal 'go': name one of each[0]/go, each[1]/go"
     )
-    loop.call(signals=[Signal("go", None, at="each[1]/ask")])
+    loop.call(signals=[Signal("each[1]/go", None)])
     assert loop.call(signals=[Signal("go", None)])["result"]["status"] == "completed"
 
 
@@ -234,7 +236,7 @@ steps: [{when: "{{ inputs.n == 1 }}", pause: go, within: 600, otherwise: 'No.'},
     waiting = {"done": False, "next_poll_seconds": 4, "resume": {}}
     loop = Loop(playbook_of(EACH, child=child), Remote({"wait": [waiting, {"done": True}]}))
     found = loop.call()
-    assert (found["next"], found["seconds"], found["waits_for"][0]["at"]) == ("sleep", 4, "each[0]/pause-1")
+    assert (found["next"], found["seconds"], found["waits_for"][0]["signal"]) == ("sleep", 4, "each[0]/go")
 
 
 def test_a_cancelled_run_ends_before_its_next_action() -> None:

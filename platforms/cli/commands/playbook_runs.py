@@ -188,8 +188,8 @@ def approve_run(
     with report_errors(screen), open_store() as store:
         found = find_run(store, run)
         waits_for = {
-            path: each
-            for path, each in run_signals.awaited(store, found.run_id).items()
+            signal_name: each
+            for signal_name, each in run_signals.awaited(store, found.run_id).items()
             if run_signals.PLAN in each.about
         }
         if not waits_for:
@@ -197,14 +197,14 @@ def approve_run(
                 f"the run {found.run_id} does not wait for an approval",
                 help=f"Nothing was signed. To see where the run is: cfes playbook show {found.run_id}",
             )
-        path, expected = next(iter(waits_for.items()))
+        signal_name, expected = next(iter(waits_for.items()))
         plan: Any = expected.about[run_signals.PLAN]
         terms = approve.Terms(key, name, hours, reason, offline, accept_differences, yes)
         signed = approve.show_and_sign(screen, plan, terms)
         if signed.kind == "approval":
-            _send(screen, store, found, path, signed.token)
+            _send(screen, store, found, signal_name, signed.token)
             return
-        run_signals.send(store, found.run_id, path, signed.token, clock=SystemClock(), sent_by=_sender())
+        run_signals.send(store, found.run_id, signal_name, signed.token, clock=SystemClock(), sent_by=_sender())
         document = _end(screen, store, found, f"{signed.approver} rejected the plan: {signed.reason}")
         if screen.json:
             screen.write_json(document)

@@ -12,8 +12,8 @@ from platforms import run_signals
 from platforms.cli import temporal_runs
 from platforms.cli.views.run_list import show_run, show_runs
 from platforms.cli.views.screen import Screen
-from playbooks.drivers.outcome import awaited_signals
 from playbooks.engine.engine import next_commands
+from playbooks.engine.signals import awaited_signals
 
 FLAG = " --engine temporal"
 
@@ -36,8 +36,8 @@ def show_run_of(screen: Screen, run_id: str) -> None:
 
 def send(screen: Screen, run_id: str, name: str, value: Any) -> None:
     """Send a signal. Raises: RunNotFound, RunEnded, ApprovalRefused, and ParameterError if the run does not take it."""
-    for path, expected in awaited_signals(next_commands(*temporal_runs.opened(run_id))).items():
-        if name in (path, expected.name):
+    for full_name, expected in awaited_signals(next_commands(*temporal_runs.opened(run_id))).items():
+        if name in (full_name, expected.name):
             run_signals.check_approval(expected, value, SystemClock())
     temporal_runs.signal(run_id, name, value)
     if screen.json:

@@ -12,11 +12,12 @@ from platforms.cli.views.layout import facts, paragraph, stacked
 from platforms.cli.views.palette import BAD, GOOD, QUIET, STRONG, WARNING
 from platforms.cli.views.screen import Screen
 from platforms.cli.views.tables import Column, grid, named_values, near
-from playbooks.drivers.outcome import awaited_signals, outcome_of
+from playbooks.drivers.outcome import outcome_of
 from playbooks.drivers.store.records import ENDED, RunSummary
 from playbooks.engine.changes import changes
 from playbooks.engine.engine import next_commands
 from playbooks.engine.history import Reached, steps_reached
+from playbooks.engine.signals import awaited_signals
 from playbooks.engine.state import RunState
 from playbooks.language.format import Playbook
 
@@ -102,11 +103,11 @@ def show_run(
 def _show_next(
     screen: Screen, run: RunSummary, playbook: Playbook, state: RunState, *, driven: bool, flag: str
 ) -> None:
-    for path, awaited in awaited_signals(next_commands(playbook, state)).items():
+    for name, awaited in awaited_signals(next_commands(playbook, state)).items():
         received = f" ({len(awaited.values)} of {awaited.count} came)" if awaited.count > 1 else ""
-        screen.say(f"It waits for the signal {path}{received} until {awaited.until}.", STRONG)
+        screen.say(f"It waits for the signal {name}{received} until {awaited.until}.", STRONG)
         has_plan = "plan" in awaited.about and not flag
-        answer = f"approve {run.run_id} --key KEY" if has_plan else f"signal {run.run_id} {path} @FILE{flag}"
+        answer = f"approve {run.run_id} --key KEY" if has_plan else f"signal {run.run_id} {name} @FILE{flag}"
         facts(screen.out, list(named_values({name: value for name, value in awaited.about.items() if name != "plan"})))
         screen.command("answer", f"cfes playbook {answer}")
     if not driven:

@@ -82,7 +82,7 @@ class ActionAnswer:
 
 @dataclass(frozen=True)
 class Signal:
-    """A signal: the path of its pause, such as "job/approval", or its name alone if only one pause has it."""
+    """A signal. name: see `playbooks.engine.signals`."""
 
     name: str
     value: Any

@@ -19,6 +19,7 @@ with workflow.unsafe.imports_passed_through():
     from core import instants
     from core.errors import OutcomeUnknown, PackError
     from core.json_values import Json
+    from playbooks.drivers.outcome import progress_of
     from playbooks.drivers.temporal import run_view
     from playbooks.drivers.temporal.messages import (
         ACTION,
@@ -50,6 +51,7 @@ with workflow.unsafe.imports_passed_through():
         path_of,
     )
     from playbooks.engine.engine import advance, begin, next_commands, resumed
+    from playbooks.engine.signals import find_awaited
     from playbooks.engine.state import ActionTraits, RunState, open_state
 
 # The engine decides on every retry of an error. The server repeats only an action whose worker was lost.
@@ -135,7 +137,7 @@ class PlaybookRun:
     @workflow.update(name=SIGNAL)
     def signal(self, signal: Signal) -> None:
         """Take a signal that the run waits for."""
-        place, _ = run_view.pause_of(self._playbook, self._state, signal.name)
+        place, _ = find_awaited(next_commands(self._playbook, self._state), signal.name)
         self._apply(place, Signalled(signal.value))
         timer = self._tasks.pop(place, None)
         if timer is not None:
@@ -227,7 +229,7 @@ class PlaybookRun:
 
     def _note_progress(self) -> None:
         """Write where the run is to its memo, for lists of runs. Short pauses between polls are no news."""
-        found = run_view.progress_of(self._playbook, self._state, polls_are_running=True)
+        found = dict(vars(progress_of(self._playbook, self._state, polls_are_running=True)))
         if found["status"] == "running":
             found = {"status": "running"}
         if found != workflow.memo_value(MEMO_PROGRESS, {"status": "running"}):

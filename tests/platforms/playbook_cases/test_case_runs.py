@@ -197,9 +197,9 @@ def test_a_signal_that_a_pause_refuses_is_a_difference(run_tests: RunCases) -> N
 
 def test_a_signal_for_one_of_several_runs_names_its_path(run_tests: RunCases) -> None:
     (both, one) = run_tests(
-        "- {name: a, signals: [{name: go, at: 'asks[1]/ask', value: 2}, {name: go, value: 1}], "
+        "- {name: a, signals: [{name: 'asks[1]/go', value: 2}, {name: go, value: 1}], "
         "expect: {outputs: {answers: [1, 2]}}}\n"
-        "- {name: b, signals: [{name: go, at: 'asks[0]/ask', value: 1}], "
+        "- {name: b, signals: [{name: 'asks[0]/go', value: 1}], "
         "expect: {status: refused, message: Nobody answered b}}\n",
         playbook="each",
     )
