@@ -7,6 +7,7 @@ only conditions and values that the interpreter can evaluate by itself.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any, Literal
 
 from hypothesis import strategies as st
@@ -141,24 +142,25 @@ def descriptions(draw: st.DrawFn) -> Description:
     return Description(steps(-1), tuple(steps(number) for number in range(count)))
 
 
-def playbook_of(description: Description) -> Playbook:
-    """Return the playbook that a description stands for."""
-    parts = {f"part-{number}": _document(f"part-{number}", steps) for number, steps in enumerate(description.parts)}
-    return from_document({**_document("root", description.root), "parts": parts})
+def playbook_of(description: Description, second: float = 1) -> Playbook:
+    """Return the playbook that a description stands for. second: how long its seconds are."""
+    ids = [f"part-{number}" for number in range(len(description.parts))]
+    parts = {name: _document(name, steps, second) for name, steps in zip(ids, description.parts, strict=True)}
+    return from_document({**_document("root", description.root, second), "parts": parts})
 
 
-def _document(name: str, steps: tuple[Step, ...]) -> dict[str, Any]:
+def _document(name: str, steps: tuple[Step, ...], second: float) -> dict[str, Any]:
     return {
         "playbook": 1,
         "id": name,
         "title": name,
         "inputs": {"n": {"type": "integer", "description": "A number."}},
-        "steps": [{"id": f"s{number}", **_step(step)} for number, step in enumerate(steps)],
+        "steps": [{"id": f"s{number}", **_step(step, second)} for number, step in enumerate(steps)],
         "outputs": {"seen": "{{ steps | keys }}"},
     }
 
 
-def _step(step: Step) -> dict[str, Any]:
+def _step(step: Step, second: float) -> dict[str, Any]:
     handler = {"on_error": [{"type": "*", "do": "continue"}]}
     match step:
         case Act():
@@ -171,10 +173,11 @@ def _step(step: Step) -> dict[str, Any]:
         case Value():
             return {"set": {"v": f"{{{{ inputs.n + {step.added} }}}}"}}
         case Rest():
-            return {"sleep": step.seconds}
+            return {"sleep": step.seconds * second}
         case Pause():
             name = "yes" if step.answered else "nobody"
-            return {"pause": name, "count": step.count, "within": 60 if step.answered else 2, "otherwise": "Late."}
+            within = 60 if step.answered else 2 * second
+            return {"pause": name, "count": step.count, "within": within, "otherwise": "Late."}
         case Run():
             each = {} if step.items is None else {"for_each": list(step.items), "at_most": step.at_most}
             n = f"{{{{ inputs.n + {step.added} }}}}" if step.items is None else "{{ item }}"
@@ -240,20 +243,41 @@ def is_concurrent(description: Description) -> bool:
 
 
 class Actions:
-    """The fake actions. A call that only makes its caller repeat it is no effect."""
+    """The fake actions, for several threads. A call that only makes its caller repeat it is no effect.
 
-    def __init__(self) -> None:
+    second: how long a second is. most_failures: of the action `flaky`, so that its caller retries it often enough.
+    """
+
+    def __init__(self, second: float = 1, most_failures: int | None = None) -> None:
         self.effects: list[tuple[str, int]] = []
-        self._failed = 0
+        self._second = second
+        self._most_failures = most_failures
+        self._flaky_calls = 0
+        self._lock = Lock()
 
     def __call__(self, action: str, params: dict[str, Any]) -> dict[str, Any]:
-        if action == "flaky" and self._failed % 2 == 0:
-            self._failed += 1
-            raise RateLimited("slow down", retry_after_seconds=1)
-        self._failed += action == "flaky"
+        if action == "flaky" and self._fails():
+            raise RateLimited("slow down", retry_after_seconds=int(self._second))
         if action == "wait" and "resume" not in params:
-            return {"done": False, "resume": {"once": True}, "next_poll_seconds": 1}
+            return {"done": False, "resume": {"once": True}, "next_poll_seconds": self._second}
         self.effects.append((action, params["n"]))
         if action == "broken":
             raise NotFound("gone")
         return {"done": True, "n": params["n"]}
+
+    def _fails(self) -> bool:
+        """Return whether a call of `flaky` fails: every second call does."""
+        with self._lock:
+            failed, is_repeated = divmod(self._flaky_calls, 2)
+            self._flaky_calls += 1
+            return not is_repeated and (self._most_failures is None or failed < self._most_failures)
+
+
+def require_equal(description: Description, n: int, status: str, outputs: dict[str, Any], actions: Actions) -> None:
+    """Check a run against the reference."""
+    expected = interpret(description, n)
+    assert (status, outputs) == (expected.status, {"seen": expected.seen})
+    if is_concurrent(description):
+        assert sorted(actions.effects) == sorted(expected.effects)
+    else:
+        assert actions.effects == expected.effects

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -27,22 +26,11 @@ from tests.playbooks.random_playbooks import (
     Actions,
     Description,
     descriptions,
-    interpret,
-    is_concurrent,
     playbook_of,
+    require_equal,
 )
 
 quick = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
-
-
-def require_equal(description: Description, n: int, status: str, outputs: dict[str, Any], actions: Actions) -> None:
-    """Check a run against the reference."""
-    expected = interpret(description, n)
-    assert (status, outputs) == (expected.status, {"seen": expected.seen})
-    if is_concurrent(description):
-        assert sorted(actions.effects) == sorted(expected.effects)
-    else:
-        assert actions.effects == expected.effects
 
 
 class Answering(Observer):
