@@ -52,7 +52,7 @@ from playbooks.drivers.outcome import Outcome
 from playbooks.drivers.run_store import RunStore
 from playbooks.drivers.store.records import RunSummary
 from playbooks.language.bundling import every_step
-from playbooks.language.errors import RunInProgress
+from playbooks.language.errors import RunExists, RunInProgress
 from playbooks.language.format import Playbook, Step
 from playbooks.language.inputs import accept
 from remediation.exports.files.locked_temporary import spool_directory
@@ -91,12 +91,20 @@ def begin(screen: Screen, playbook: Playbook, inputs: Mapping[str, Any], directo
         approval.require_person(screen, every_step(playbook))
     with _store(terms) as store:
         prepared = prepare(screen, store, playbook, inputs, directory, terms)
-        if prepared.ended is not None:
-            return _report_ended(screen, prepared.ended, prepared.plan, terms)
-        if prepared.begun:
-            screen.say(f"A run for this key has begun before: {prepared.run_id}. This command continues it.", WARNING)
-        connected = is_connected(playbook)
-        return _drive_and_show(screen, store, prepared, terms, connected=connected, resumed=prepared.begun)
+        try:
+            return _begin_or_continue(screen, store, prepared, terms, connected=is_connected(playbook))
+        except RunExists:
+            # Another process has begun the run of this key since.
+            prepared = prepare(screen, store, playbook, inputs, directory, terms)
+            return _begin_or_continue(screen, store, prepared, terms, connected=is_connected(playbook))
+
+
+def _begin_or_continue(screen: Screen, store: RunStore, prepared: Prepared, terms: Terms, *, connected: bool) -> int:
+    if prepared.ended is not None:
+        return _report_ended(screen, prepared.ended, prepared.plan, terms)
+    if prepared.begun:
+        screen.say(f"A run for this key has begun before: {prepared.run_id}. This command continues it.", WARNING)
+    return _drive_and_show(screen, store, prepared, terms, connected=connected, resumed=prepared.begun)
 
 
 # The exit code of several runs is the first of these that a run has: the most urgent comes first.

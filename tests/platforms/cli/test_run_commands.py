@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from actions.contract.action import Action
+from connectors.email_security import EmailSecurity
 from platforms.playbook_session import open_store
 from playbooks.drivers.store.location import default_path
 from tests.clock import FakeClock
@@ -78,6 +79,8 @@ steps:
   - {id: count, title: Count the jobs, action: list-jobs}
 outputs: {count: "{{ steps.count.count }}"}
 """
+
+KEYED_READ = READ.replace("inputs: {}", 'key: "{{ inputs.case }}"\ninputs: {case: {type: string, default: case-1}}')
 
 
 @pytest.fixture
@@ -542,6 +545,23 @@ class TestSameKey:
             clock.moved = lambda _: held.release()
             ended = ask()
         assert (ended.code, ended.document["outputs"]) == (0, {"said": "go"})
+
+    def test_a_start_at_the_same_time_continues_the_run_that_another_process_began(
+        self, connected: Cfes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        Path("count.yaml").write_text(KEYED_READ)
+        connect = EmailSecurity.from_environment
+        ended: list[CommandResult] = []
+
+        def begin_another(environment: Any) -> Any:
+            monkeypatch.setattr(EmailSecurity, "from_environment", connect)
+            ended.append(connected("playbook", "run", "count.yaml"))
+            return connect(environment)
+
+        monkeypatch.setattr(EmailSecurity, "from_environment", begin_another)
+        second = connected("playbook", "run", "count.yaml")
+        assert (second.code, second.document["run_id"]) == (0, ended[0].document["run_id"])
+        assert "This run has already ended, so nothing was run" in second.err
 
     def test_a_second_start_reports_a_completed_run(
         self, ask: Callable[..., CommandResult], cfes: Cfes, waiting: str
