@@ -33,7 +33,8 @@ from playbooks import library
 from playbooks.drivers import tick
 from playbooks.drivers.tick_state import Run, open_run
 from playbooks.engine.commands import RunAction
-from playbooks.engine.engine import run_key
+from playbooks.engine.engine import begin, run_key
+from playbooks.engine.signals import Signal
 from playbooks.language.bundling import bundled
 from playbooks.language.format import Playbook
 from playbooks.language.inputs import accept
@@ -143,7 +144,7 @@ def advance_run(p: Params, api: EmailSecurity) -> Result:
     return Result(runs=[], **tick.answer(run, [*malformed, *refused], key=key, files=files, now=api.clock.now()))
 
 
-def _signals(given: Any) -> tuple[list[tick.Signal], list[tick.RefusedSignal]]:
+def _signals(given: Any) -> tuple[list[Signal], list[tick.RefusedSignal]]:
     """Return the signals, and the entries that are none."""
     entries = given if isinstance(given, list) else [] if given is None else [given]
     signals, malformed = [], []
@@ -155,7 +156,7 @@ def _signals(given: Any) -> tuple[list[tick.Signal], list[tick.RefusedSignal]]:
         except ValidationError:
             malformed.append(tick.RefusedSignal("", "not a signal: it must be {name, value}", []))
         else:
-            signals.append(tick.Signal(signal.name, signal.value))
+            signals.append(Signal(signal.name, signal.value))
     return signals, malformed
 
 
@@ -214,8 +215,7 @@ def _begin(p: Params, api: EmailSecurity) -> Run:
         raise ParameterError.at(
             "/directory", "is not given, and CFES_RUNS_URL is not set", help="Nothing was run. Give or set one of them."
         )
-    return tick.begin_run(
-        source,
+    state = begin(
         playbook,
         p.inputs or {},
         run_id=p.run_id or "",
@@ -223,6 +223,7 @@ def _begin(p: Params, api: EmailSecurity) -> Run:
         traits=traits(),
         now=api.clock.now(),
     )
+    return Run(source, playbook, state)
 
 
 def _each(p: Params, inputs_list: list[dict[str, Any]]) -> Result:

@@ -55,7 +55,7 @@ MOST_ATTEMPTS = 1000
 # Until the run ends, or waits for a signal.
 STAY = Patience()
 
-RunAction = Callable[[Action[Any, Any], dict[str, Any]], dict[str, Any]]
+ActionRunner = Callable[[Action[Any, Any], dict[str, Any]], dict[str, Any]]
 
 # Begins or resumes a run.
 Start = Callable[[Hooks], Outcome]
@@ -133,8 +133,8 @@ def prepare_run(
     """Prepare a new run, or find the run of the playbook's key. directory: by default a new one in cfes-runs.
 
     A run of the same key is resumed or, if it has ended, reported. A run that ended before it did anything (refused,
-    cancelled, failed for good) is left as it is, and a new one begins. Raises: CheckRefused if the existing run has
-    other inputs, RunRecordRefused if its record was edited, DirectoryUnusable if another run's files are in it.
+    cancelled, failed and not resumable) is left as it is, and a new one begins. Raises: CheckRefused if the existing
+    run has other inputs, RunRecordRefused if its record was edited, DirectoryUnusable if another run's files are in it.
     """
     key = run_key(playbook, inputs)
     if key is None:
@@ -226,7 +226,7 @@ def drive(
     observer: Observer | None = None,
     before_action: BeforeAction | None = None,
     before_resume: BeforeResume | None = None,
-    run_action: RunAction | None = None,
+    run_action: ActionRunner | None = None,
     patience: Patience = STAY,
 ) -> Outcome:
     """Begin or resume a run with `start`, and return how it ended.

@@ -11,7 +11,7 @@ from playbooks.engine.history import steps_reached
 from playbooks.engine.state import End
 from playbooks.language.errors import RunInProgress
 
-# Between two looks at the run, in seconds.
+# Between two reads of the run, in seconds.
 INTERVAL = 1.0
 
 

@@ -13,7 +13,7 @@ from core.json_values import Json
 from core.settings import read_setting
 from playbooks.drivers import local
 from playbooks.drivers.run_store import RunStore
-from playbooks.drivers.store.records import Signal
+from playbooks.drivers.store.records import StoredSignal
 from playbooks.engine.commands import AwaitSignal, Command, Place, path_of
 from playbooks.engine.engine import next_commands
 from playbooks.engine.signals import awaited_signals, find_awaited, signal_problems
@@ -42,7 +42,7 @@ def send(
     clock: Clock,
     sent_by: str | None,
     environment: Mapping[str, str] | None = None,
-) -> Signal:
+) -> StoredSignal:
     """Send a signal that the run waits for. name: in full, or short if only one pause waits for it.
 
     Raises: ParameterError, ApprovalRefused, RunEnded, and as `awaited`.

@@ -13,7 +13,7 @@ from core.json_values import Json
 from playbooks.drivers.outcome import Outcome, outcome_of, progress_of
 from playbooks.drivers.run_directory import make_files_directory
 from playbooks.drivers.store.held_run import HeldRun
-from playbooks.drivers.store.records import Signal
+from playbooks.drivers.store.records import StoredSignal
 from playbooks.engine.changes import Change, changes, with_changes
 from playbooks.engine.commands import (
     ActionFailed,
@@ -118,7 +118,7 @@ class Hooks:
     patience: Patience = Patience()
 
 
-# The next event, or: look at the run's commands and signals again, or leave the run.
+# The next event, or: read the run's commands and signals again, or leave the run.
 _Next: TypeAlias = tuple[Place, Event] | Literal["again", "leave"]
 
 
@@ -141,7 +141,7 @@ class Drive:
             commands = next_commands(self._playbook, state)
             if isinstance(commands.get(()), Finished):
                 break
-            taken: list[Signal] = []
+            taken: list[StoredSignal] = []
             found = self._next(state, commands, taken)
             if found == "leave":
                 break
@@ -158,7 +158,9 @@ class Drive:
             if at.record.status != "running" and ended.get(at.path) != at.record.started:
                 self.observer.step_ended(at)
 
-    def write(self, state: RunState, in_flight: Sequence[dict[str, Json]] = (), taken: Sequence[Signal] = ()) -> None:
+    def write(
+        self, state: RunState, in_flight: Sequence[dict[str, Json]] = (), taken: Sequence[StoredSignal] = ()
+    ) -> None:
         """Write the state. Raises: RunRecordUnwritable, with the run's changes so far."""
         progress = progress_of(self._playbook, state)
         try:
@@ -166,7 +168,7 @@ class Drive:
         except RunRecordUnwritable as error:
             raise with_changes(error, changes(self._playbook, state)) from None
 
-    def _next(self, state: RunState, commands: dict[Place, Command], taken: list[Signal]) -> _Next:
+    def _next(self, state: RunState, commands: dict[Place, Command], taken: list[StoredSignal]) -> _Next:
         """Do what comes next and return its event: a cancellation, an action, a signal, or the end of a sleep."""
         signals = self._held.untaken_signals()
         cancels = [signal for signal in signals if signal.name == CANCEL]
@@ -206,7 +208,7 @@ class Drive:
             return ActionFailed.of(error)
 
     def _rest(self, state: RunState, commands: dict[Place, Command]) -> _Next:
-        """Sleep until the first command's time has come. A run that waits for a signal looks for it now and then."""
+        """Sleep until the first command's time has come. A run that waits for a signal checks for it meanwhile."""
         resting = {place: each for place, each in commands.items() if isinstance(each, Sleep | AwaitSignal)}
         place, first = min(resting.items(), key=lambda item: instants.parse_timestamp(item[1].until))
         left = (instants.parse_timestamp(first.until) - self._clock.now()).total_seconds()
@@ -240,7 +242,7 @@ class Drive:
         place: Place,
         event: Event,
         *,
-        taken: Sequence[Signal],
+        taken: Sequence[StoredSignal],
     ) -> RunState:
         """Return the state after an event, once it is stored. A signal with an invalid value changes nothing else."""
         try:

@@ -28,8 +28,8 @@ from playbooks.drivers.store.records import (
     ENDED,
     NewRun,
     RunSummary,
-    Signal,
     StoredRun,
+    StoredSignal,
     json_text,
     refuse_tampered,
     refuse_unencodable,
@@ -177,13 +177,13 @@ class RunStore:
             row = rows.run_row(connection, run_id)
         return stored_run(row, self._key)
 
-    def signals(self, run_id: str) -> list[Signal]:
+    def signals(self, run_id: str) -> list[StoredSignal]:
         """Return the signals of a run in the order of their arrival. Raises: RunNotFound."""
         self._require(run_id)
         with self._database.reading() as connection:
             return [stored_signal(row, self._key) for row in rows.signal_rows(connection, run_id)]
 
-    def send_signal(self, run_id: str, name: str, value: Json, sent_by: str | None) -> Signal:
+    def send_signal(self, run_id: str, name: str, value: Json, sent_by: str | None) -> StoredSignal:
         """Store a signal for a run, whether or not a process holds the run.
 
         Raises: RunNotFound; RunEnded; RunRecordRefused if the seal of the run is invalid, or was made with another key

@@ -39,10 +39,12 @@ class SealKey:
         return self._digest(_SEAL + canonical(document))
 
     def verify(self, seal: object, document: dict[str, Json]) -> bool:
-        """Return whether the seal of a document was made with this key."""
-        return isinstance(seal, str) and hmac.compare_digest(
-            seal.encode("utf-8", "replace"), self.seal(document).encode()
-        )
+        """Return whether the seal of a document was made with this key. It is invalid for what is not plain JSON."""
+        try:
+            valid = self.seal(document)
+        except (TypeError, ValueError, RecursionError):
+            return False
+        return isinstance(seal, str) and hmac.compare_digest(seal.encode("utf-8", "replace"), valid.encode())
 
     def _digest(self, message: bytes) -> str:
         return hmac.new(self.secret, message, hashlib.sha256).hexdigest()

@@ -33,9 +33,9 @@ from playbooks.engine.commands import (
     Sleep,
     Slept,
 )
-from playbooks.engine.engine import advance, begin, interrupted_at, next_commands, resumed
-from playbooks.engine.signals import awaited_document, awaited_signals, find_awaited, signal_problems
-from playbooks.engine.state import ActionTraits, End, RunState
+from playbooks.engine.engine import advance, interrupted_at, next_commands, resumed
+from playbooks.engine.signals import Signal, awaited_document, awaited_signals, find_awaited, signal_problems
+from playbooks.engine.state import End, RunState
 from playbooks.language.format import Playbook
 
 # Step Functions passes at most 262,144 bytes from one state to the next. The rest is for the state machine's own data.
@@ -47,15 +47,7 @@ LARGEST_ABOUT_BYTES = 50_000
 # The first ones are enough to correct a signal.
 MOST_PROBLEMS = 10
 
-RunActionFunction = Callable[[RunAction], dict[str, Json]]
-
-
-@dataclass(frozen=True)
-class Signal:
-    """A signal. name: see `playbooks.engine.signals`."""
-
-    name: str
-    value: Json
+RunCommandFunction = Callable[[RunAction], dict[str, Json]]
 
 
 @dataclass(frozen=True)
@@ -67,25 +59,10 @@ class RefusedSignal:
     problems: list[Problem]
 
 
-def begin_run(
-    source: Json,
-    playbook: Playbook,
-    inputs: Mapping[str, Json],
-    *,
-    run_id: str,
-    directory: str,
-    traits: Mapping[str, ActionTraits],
-    now: datetime,
-) -> Run:
-    """Return a new run. Raises: PlaybookInvalid, ParameterError (inputs)."""
-    state = begin(playbook, inputs, run_id=run_id, now=now, directory=directory, traits=traits)
-    return Run(source, playbook, state)
-
-
 def advance_run(
     run: Run,
     *,
-    run_action: RunActionFunction,
+    run_action: RunCommandFunction,
     clock: Clock,
     signals: Sequence[Signal] = (),
     cancel: str | None = None,

@@ -75,10 +75,7 @@ def open_run(document: Mapping[str, Json], *, key: SealKey, files: RunFiles, fin
     """
     sealed = dict(document)
     seal = sealed.pop("seal", None)
-    try:
-        intact = key.verify(seal, sealed)
-    except (ValueError, RecursionError):
-        intact = False
+    intact = key.verify(seal, sealed)
     if not intact and isinstance(sealed.get("key"), str) and sealed["key"] != key.id:
         raise StateRefused(
             f"the state was sealed with another key than the one of this process ({key.source})",

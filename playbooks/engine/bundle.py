@@ -1,4 +1,4 @@
-"""What a run and the runs of its sub-playbooks share."""
+"""The data that a run and the runs of its sub-playbooks share."""
 
 from __future__ import annotations
 

@@ -30,8 +30,8 @@ def begin(walk: Walk, end: End) -> None:
     _next(walk)
 
 
-def go_on(walk: Walk, *, result: dict[str, Json] | None = None, error: dict[str, Json] | None = None) -> None:
-    """Record how an `at_end` action ended, and go on with the next one. A failure changes nothing else."""
+def record_action(walk: Walk, *, result: dict[str, Json] | None = None, error: dict[str, Json] | None = None) -> None:
+    """Record how an `at_end` action ended, and continue with the next one. A failure changes nothing else."""
     closing = walk.state.closing
     if closing is None:
         return

@@ -7,6 +7,8 @@ one pause waits for "approval", that short name is enough.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from core.errors import ParameterError, Problem
 from core.json_values import Json, did_you_mean, shown
@@ -15,6 +17,14 @@ from playbooks.language.shape import mismatches
 
 # The first names are enough to find the right one.
 MOST_NAMES = 20
+
+
+@dataclass(frozen=True)
+class Signal:
+    """A value that is sent to a run. name: in full, or short."""
+
+    name: str
+    value: Any
 
 
 def awaited_signals(commands: Mapping[Place, Command]) -> dict[str, AwaitSignal]:

@@ -33,6 +33,8 @@ class _Part(BaseModel):
 
 
 class PlaybookVersion(_Part):
+    """The playbook that a run began with. sha256: of its document, with its sub-playbooks."""
+
     id: str
     sha256: str
 
@@ -75,6 +77,8 @@ class StepRecord(_Part):
 
 
 class PendingRun(_Part):
+    """An action to run, with its evaluated parameters."""
+
     kind: Literal["run"] = "run"
     step_id: str
     action: str
@@ -82,7 +86,7 @@ class PendingRun(_Part):
 
 
 class PendingSleep(_Part):
-    """then: the action that runs after the sleep; null in a sleep step."""
+    """A sleep until an instant. then: the action that runs after it; null in a sleep step."""
 
     kind: Literal["sleep"] = "sleep"
     step_id: str
@@ -93,6 +97,8 @@ class PendingSleep(_Part):
 
 
 class PendingSignal(_Part):
+    """A pause that waits for signals until an instant. values: those that came."""
+
     kind: Literal["signal"] = "signal"
     step_id: str
     name: str
@@ -104,11 +110,15 @@ class PendingSignal(_Part):
 
 
 class PendingChildren(_Part):
+    """The runs of the current step's playbook have not ended: their states have the commands."""
+
     kind: Literal["children"] = "children"
     step_id: str
 
 
 class End(_Part):
+    """How a run ended; see `playbooks.engine.commands.Finished`."""
+
     kind: Literal["finished"] = "finished"
     status: Status
     exit_code: int

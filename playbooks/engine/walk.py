@@ -69,7 +69,7 @@ class Walk:
     def succeeded(self, result: dict[str, Json]) -> None:
         """Record the result of the pending action."""
         if self.state.closing is not None:
-            closing.go_on(self, result=result)
+            closing.record_action(self, result=result)
             return
         step, record = self._action()
         before = record.result
@@ -89,7 +89,7 @@ class Walk:
     def failed(self, error: dict[str, Json], exit_code: int) -> None:
         """Record that the pending action failed. A matching handler decides, or the action is repeated by itself."""
         if self.state.closing is not None:
-            closing.go_on(self, error=error)
+            closing.record_action(self, error=error)
             return
         self._fail(error, exit_code, retry=True)
 
@@ -131,7 +131,7 @@ class Walk:
         self._done(record)
 
     def children_moved(self) -> None:
-        """Begin further runs of the current step's playbook, or go on once they have ended."""
+        """Begin further runs of the current step's playbook, or continue once they have ended."""
         step, record = self._current()
         if not isinstance(step, PlaybookStep):
             raise InternalError(f"step '{step.id}' runs no playbook")

@@ -20,7 +20,7 @@ from remediation.guardrails.plans.plan import Plan
 
 @dataclass(frozen=True)
 class PlanLimits:
-    """What a plan may find. own_domains_given: whether the caller named any domains of the organization.
+    """The limits of a plan. own_domains_given: whether the caller named any domains of the organization.
 
     max_clean_percent: of messages with a clean verdict; 100 also allows clean messages of proved senders.
     """

@@ -1,7 +1,7 @@
 """The channels that the environment sets: where notifications go, and with which secrets.
 
 CFES_NOTIFY_CHANNELS lists names and kinds (`soc=slack, case=thehive`). Each channel has variables of its own, with its
-name in capitals. A channel's URL is a secret too: whoever knows the URL of a Slack or Teams webhook can post there.
+name in capitals. A channel's URL is a secret too: anybody who knows the URL of a Slack or Teams webhook can post there.
 """
 
 from __future__ import annotations

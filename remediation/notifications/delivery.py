@@ -1,6 +1,6 @@
 """Deliver one POST to a receiver: a few attempts within a fixed time, and no redirects.
 
-A notification that may have arrived is sent again: a duplicate is better than a run that nobody hears of. The rate
+A notification that may have arrived is sent again: a duplicate is better than a run that nobody sees. The rate
 limit of Cloudflare's API does not count these calls.
 """
 

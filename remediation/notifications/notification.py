@@ -53,7 +53,7 @@ class Draft:
 
 @dataclass(frozen=True)
 class Notification:
-    """What a receiver is told. Its texts are cut and have no control characters; each format escapes its own markup.
+    """The content of a message. Its texts are cut and have no control characters; each format escapes its own markup.
 
     id: the same for each attempt and each repetition, so that a receiver can ignore duplicates. lines: the message.
     link: the page of the run, if CFES_RUN_URL is set; else `commands` show and answer the run.

@@ -24,7 +24,7 @@ Outcome = Literal["sent", "failed", "skipped"]
 
 
 class Sent(NamedTuple):
-    """What became of a notification on one channel. error: the reason if it was not sent."""
+    """The outcome of a notification on one channel. error: the reason if it was not sent."""
 
     name: str
     kind: Kind | None
@@ -35,7 +35,7 @@ class Sent(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What became of a notification. warnings: channels that failed, and settings that can't be used."""
+    """The outcome of a notification. warnings: channels that failed, and settings that can't be used."""
 
     notification_id: str
     channels: Sequence[Sent]

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from playbooks.drivers import tick
 from playbooks.drivers.drive import Observer, Patience
 from playbooks.drivers.run_store import RunStore
+from playbooks.drivers.tick_state import Run
 from playbooks.engine.commands import AwaitSignal, Finished
-from playbooks.engine.engine import next_commands
+from playbooks.engine.engine import begin, next_commands
 from playbooks.engine.history import Reached
-from playbooks.engine.signals import awaited_signals
+from playbooks.engine.signals import Signal, awaited_signals
 from playbooks.language.format import Playbook
 from tests.clock import FakeClock
 from tests.playbooks import driving
@@ -71,12 +72,13 @@ def test_the_local_driver_does_what_the_reference_says(description: Description,
 def test_the_tick_driver_does_what_the_reference_says(description: Description, n: int) -> None:
     actions, clock = Actions(), FakeClock()
     playbook: Playbook = playbook_of(description)
-    run = tick.begin_run("root", playbook, {"n": n}, run_id="r", directory="/d", traits=TRAITS, now=clock.now())
+    state = begin(playbook, {"n": n}, run_id="r", directory="/d", traits=TRAITS, now=clock.now())
+    run = Run("root", playbook, state)
     for _ in range(500):
         commands = next_commands(playbook, run.state)
         if () in commands and isinstance(commands[()], Finished):
             break
-        signals = [tick.Signal(name, 1) for name, each in awaited_signals(commands).items() if each.name == "yes"]
+        signals = [Signal(name, 1) for name, each in awaited_signals(commands).items() if each.name == "yes"]
         run, refused = tick.advance_run(
             run, run_action=lambda command: actions(command.action, command.params), clock=clock, signals=signals
         )

@@ -28,7 +28,7 @@ steps:
       run_id: "{{ run.id }}"
   - id: refuse
     check: "{{ false }}"
-    otherwise: "Told {{ steps.tell.sent }} channels."
+    otherwise: "Sent to {{ steps.tell.sent }} channels."
 """
 
 
@@ -47,12 +47,12 @@ def test_a_notification_neither_fails_a_run_nor_counts_as_a_change(
         ended = run(tmp_path)
     assert (ended["status"], ended["exit_code"]) == ("refused", 3)
     assert (ended["error"]["applied"], ended["error"].get("changes")) == ("no", None)
-    assert ended["error"]["message"] == f"Told {sent} channels."
+    assert ended["error"]["message"] == f"Sent to {sent} channels."
     assert f"cfes playbook show {ended['run_id']}" in CHECKS["slack"](running.requests[0]).texts
 
 
 def test_a_run_without_channels_goes_on(tmp_path: Path) -> None:
-    assert run(tmp_path)["error"]["message"] == "Told 0 channels."
+    assert run(tmp_path)["error"]["message"] == "Sent to 0 channels."
 
 
 def test_a_hostile_subject_is_inert_in_the_run_and_in_the_channel(
@@ -62,6 +62,6 @@ def test_a_hostile_subject_is_inert_in_the_run_and_in_the_channel(
     with receiver(CHECKS["teams"]) as running:
         for name, value in environment("teams", running.url).items():
             monkeypatch.setenv(name, value)
-        assert run(tmp_path, subject)["error"]["message"] == "Told 1 channels."
+        assert run(tmp_path, subject)["error"]["message"] == "Sent to 1 channels."
     assert running.problems == []
     assert "49" not in CHECKS["teams"](running.requests[0]).text.splitlines()[0]

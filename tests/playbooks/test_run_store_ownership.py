@@ -1,4 +1,4 @@
-"""One process has a run: others are told which one, and the death of that process frees the run."""
+"""One process has a run: the errors of others name it, and the death of that process frees the run."""
 
 from __future__ import annotations
 

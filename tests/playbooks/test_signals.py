@@ -12,9 +12,10 @@ from core.errors import ParameterError
 from playbooks.drivers import local, tick
 from playbooks.drivers.drive import Hooks
 from playbooks.drivers.outcome import Outcome, progress_of
+from playbooks.drivers.tick_state import Run
 from playbooks.engine.commands import AwaitSignal, Place, Sleep
 from playbooks.engine.engine import begin
-from playbooks.engine.signals import awaited_signals, find_awaited
+from playbooks.engine.signals import Signal, awaited_signals, find_awaited
 from playbooks.language.format import Playbook
 from tests.clock import FakeClock
 from tests.playbooks import driving
@@ -107,11 +108,11 @@ def test_every_driver_describes_a_pause_in_the_same_way_and_takes_the_short_name
     assert waiting.waits_for is not None
     assert (waiting.waits_for["signal"], ended.status) == ("job/approval", "completed")
 
-    run = tick.begin_run("root", nested, {}, run_id="r", directory="/d", traits={}, now=clock.now())
+    state = begin(nested, {}, run_id="r", directory="/d", traits={}, now=clock.now())
+    run = Run("root", nested, state)
     found = tick.answer(run, [], key=KEY, files=Folder(), now=clock.now())
     assert found["waits_for"] == [waiting.waits_for]
-    run, refused = tick.advance_run(run, run_action=vars, clock=clock, signals=[tick.Signal("approval", True)])
+    run, refused = tick.advance_run(run, run_action=vars, clock=clock, signals=[Signal("approval", True)])
     assert (refused, tick.answer(run, [], key=KEY, files=Folder(), now=clock.now())["next"]) == ([], "done")
 
-    state = begin(nested, {}, run_id="r", now=clock.now(), directory="/d")
     assert progress_of(nested, state).waits_for == "job/approval"

@@ -10,9 +10,11 @@ import pytest
 
 from core.errors import NotFound, OutcomeUnknown, RateLimited
 from playbooks.drivers.seal_key import SealKey
-from playbooks.drivers.tick import LARGEST_ANSWER_BYTES, Signal, advance_run, answer, begin_run
+from playbooks.drivers.tick import LARGEST_ANSWER_BYTES, advance_run, answer
 from playbooks.drivers.tick_state import Run, open_run, seal_run
 from playbooks.engine.commands import RunAction
+from playbooks.engine.engine import begin
+from playbooks.engine.signals import Signal
 from playbooks.engine.state import ActionTraits
 from playbooks.language.errors import StateRefused
 from playbooks.language.format import Playbook
@@ -51,9 +53,8 @@ class Loop:
         self.remote = remote
         self.clock = clock or FakeClock()
         self.files = Folder()
-        self.run = begin_run(
-            playbook.document(), playbook, inputs, run_id="r", directory="/d", traits=TRAITS, now=self.clock.now()
-        )
+        state = begin(playbook, inputs, run_id="r", directory="/d", traits=TRAITS, now=self.clock.now())
+        self.run = Run(playbook.document(), playbook, state)
         self.sizes: list[int] = []
         self.seconds: list[int] = []
 

@@ -127,7 +127,7 @@ def _resume_due(screen: Screen, terms: playbook_run.Terms) -> int:
 
 
 def _due(store: RunStore) -> list[RunSummary]:
-    """Return the runs that can go on."""
+    """Return the runs that can continue now."""
     now = SystemClock().now() + timedelta(seconds=1)
     timed = store.runs(status=("sleeping", "waiting"), due_before=now, limit=MOST_RUNS)
     waiting = [
@@ -260,7 +260,7 @@ def _cancel_job(screen: Screen, run_id: str, job_id: str, job: bool | None) -> b
     if job is None:
         job = can_ask(screen) and agrees(screen, f"The job {job_id} may still be running. Cancel it")
     if not job:
-        screen.say(f"The job {job_id} goes on in Cloudflare.")
+        screen.say(f"The job {job_id} keeps running in Cloudflare.")
         screen.command("cancel", f"cfes cancel-job --job-id {job_id}")
         return False
     try:

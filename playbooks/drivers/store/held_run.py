@@ -14,8 +14,8 @@ from playbooks.drivers.store.database import Database
 from playbooks.drivers.store.records import (
     Progress,
     Row,
-    Signal,
     StoredRun,
+    StoredSignal,
     refuse_tampered,
     sealed_run,
     sealed_signal,
@@ -105,7 +105,7 @@ class HeldRun:
             raise RunRecordUnwritable(error.message, help=error.help, path=str(self._database.path)) from None
         self._row = row
 
-    def untaken_signals(self) -> list[Signal]:
+    def untaken_signals(self) -> list[StoredSignal]:
         """Return the signals that no state has, in the order of their arrival.
 
         Raises: RunRecordRefused if a seal is invalid.

@@ -139,7 +139,7 @@ class StoredRun:
 
 
 @dataclass(frozen=True)
-class Signal:
+class StoredSignal:
     """A named value that was sent to a run. taken_at: when the run took it. Times are RFC 3339.
 
     intact: whether its seal is valid. A run refuses a signal that is not intact.
@@ -166,13 +166,13 @@ def stored_run(row: Row, key: SealKey) -> StoredRun:
     return StoredRun(RunSummary.of(row), playbook, state, in_flight, intact)
 
 
-def stored_signal(row: Row, key: SealKey) -> Signal:
+def stored_signal(row: Row, key: SealKey) -> StoredSignal:
     """Return the signal of a row. A value that can't be read becomes None, and is not intact."""
     try:
         value, readable = read_json(row["value"]), True
     except (ValueError, TypeError, RecursionError):
         value, readable = None, False
-    return Signal(
+    return StoredSignal(
         seq=row["seq"],
         name=_text(row["name"]),
         value=value,
@@ -231,10 +231,7 @@ def _sealed(kind: str, columns: Row, key: SealKey) -> dict[str, Any]:
 
 
 def _is_sealed(kind: str, row: Row, key: SealKey) -> bool:
-    try:
-        return row["sealed_by"] == key.id and key.verify(row["seal"], _document(kind, row))
-    except (TypeError, ValueError):
-        return False
+    return row["sealed_by"] == key.id and key.verify(row["seal"], _document(kind, row))
 
 
 def _document(kind: str, row: Row) -> dict[str, Any]:

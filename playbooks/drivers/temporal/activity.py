@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ from temporalio import activity
 from core.clock import Clock, Deadline
 from core.errors import InternalError, OutcomeUnknown, PackError
 from core.json_values import Json
+from playbooks.drivers.drive import RunActionFunction
 from playbooks.drivers.run_directory import make_files_directory
 from playbooks.drivers.temporal.messages import (
     ACTION,
@@ -24,8 +25,6 @@ from playbooks.drivers.temporal.messages import (
     failure_of,
 )
 
-RunAction = Callable[[str, dict[str, Json]], dict[str, Json]]
-
 # Heartbeats within one heartbeat timeout.
 HEARTBEATS = 3
 
@@ -33,7 +32,7 @@ HEARTBEATS = 3
 class ActionActivity:
     """Runs actions in the threads of a worker. run_action: returns a result or raises PackError."""
 
-    def __init__(self, run_action: RunAction, clock: Clock) -> None:
+    def __init__(self, run_action: RunActionFunction, clock: Clock) -> None:
         self._run_action = run_action
         self._clock = clock
 

@@ -30,9 +30,10 @@ from core.json_values import Json, shown
 from core.quantity import counted
 from playbooks.drivers.store.records import ENDED, RunSummary
 from playbooks.drivers.temporal import messages, run_view
-from playbooks.drivers.temporal.messages import Pace, RunInput, Signal, details_of
+from playbooks.drivers.temporal.messages import Pace, RunInput, details_of
 from playbooks.drivers.temporal.settings import TemporalSettings
 from playbooks.engine.engine import run_key
+from playbooks.engine.signals import Signal
 from playbooks.engine.state import ActionTraits, RunState, open_state
 from playbooks.language.errors import RunEnded, RunNotFound, TemporalUnavailable
 from playbooks.language.filters import file_name

@@ -37,7 +37,7 @@ class Pace:
     """How a run uses the server, in seconds.
 
     heartbeat: a worker that is silent for so long is lost, and another one repeats its action. short_pause: an activity
-    continues an action by itself if its next poll is due sooner. poll_for: how long one activity does so.
+    continues an action by itself if its next poll is due within this time. poll_for: how long one activity does so.
     """
 
     heartbeat: float = 30.0
@@ -78,14 +78,6 @@ class ActionAnswer:
 
     result: dict[str, Any]
     interrupted: bool
-
-
-@dataclass(frozen=True)
-class Signal:
-    """A signal. name: see `playbooks.engine.signals`."""
-
-    name: str
-    value: Any
 
 
 class FailureDetails(TypedDict):

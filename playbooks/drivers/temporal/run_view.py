@@ -9,10 +9,9 @@ from typing import Any
 
 from core.errors import ParameterError, Problem
 from core.json_values import Json
-from playbooks.drivers.temporal.messages import Signal
 from playbooks.engine.commands import Finished
 from playbooks.engine.engine import next_commands
-from playbooks.engine.signals import find_awaited, signal_problems
+from playbooks.engine.signals import Signal, find_awaited, signal_problems
 from playbooks.engine.state import RunState
 from playbooks.language.filters import file_name
 from playbooks.language.format import Playbook

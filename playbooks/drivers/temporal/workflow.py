@@ -30,7 +30,6 @@ with workflow.unsafe.imports_passed_through():
         ActionAnswer,
         ActionCall,
         RunInput,
-        Signal,
         details_of,
         failure_of,
         failure_with,
@@ -51,7 +50,7 @@ with workflow.unsafe.imports_passed_through():
         path_of,
     )
     from playbooks.engine.engine import advance, begin, next_commands, resumed
-    from playbooks.engine.signals import find_awaited
+    from playbooks.engine.signals import Signal, find_awaited
     from playbooks.engine.state import ActionTraits, RunState, open_state
 
 # The engine decides on every retry of an error. The server repeats only an action whose worker was lost.

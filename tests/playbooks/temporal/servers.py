@@ -22,7 +22,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from core.clock import SystemClock
 from core.errors import ConnectionSettingsError
-from playbooks.drivers.temporal.activity import RunAction
+from playbooks.drivers.drive import RunActionFunction
 from playbooks.drivers.temporal.client import Runs
 from playbooks.drivers.temporal.connection import connect
 from playbooks.drivers.temporal.converter import CONVERTER
@@ -128,7 +128,7 @@ class Fleet:
 
     @contextmanager
     def worker(
-        self, run_action: RunAction, *, is_sandboxed: bool = True, actions: int = 8, build_id: str | None = None
+        self, run_action: RunActionFunction, *, is_sandboxed: bool = True, actions: int = 8, build_id: str | None = None
     ) -> Iterator[Callable[[], None]]:
         """Run a worker in this process for the duration of the block, or until the yielded function is called."""
         stop = asyncio.Event()
