@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from playbooks.drivers.outcome import awaited_signals
 from playbooks.drivers.temporal.client import Runs
 from playbooks.drivers.temporal.messages import Pace
 from playbooks.engine.commands import Finished
 from playbooks.engine.engine import next_commands
+from playbooks.engine.signals import awaited_signals
 from tests.playbooks.random_playbooks import (
     TRAITS,
     Actions,
