@@ -16,7 +16,7 @@ from playbooks.drivers.run_store import RunStore
 from playbooks.drivers.store.records import StoredSignal
 from playbooks.engine.commands import AwaitSignal, Command, Place, path_of
 from playbooks.engine.engine import next_commands
-from playbooks.engine.signals import awaited_signals, find_awaited, signal_problems
+from playbooks.engine.signals import Signal, awaited_signals, find_awaited, signal_problems
 from remediation.guardrails.approvals.keys import public_keys
 from remediation.guardrails.approvals.token import ApprovalTerms, Unacceptable, read_token
 from remediation.guardrails.policy.loading import load_policy
@@ -33,30 +33,21 @@ def awaited(store: RunStore, run_id: str) -> dict[str, AwaitSignal]:
     return awaited_signals(_commands(store, run_id))
 
 
-def send(
-    store: RunStore,
-    run_id: str,
-    name: str,
-    value: Json,
-    *,
-    clock: Clock,
-    sent_by: str | None,
-    environment: Mapping[str, str] | None = None,
-) -> StoredSignal:
-    """Send a signal that the run waits for. name: in full, or short if only one pause waits for it.
+def send(store: RunStore, run_id: str, signal: Signal, *, clock: Clock, sent_by: str | None) -> StoredSignal:
+    """Send a signal that the run waits for. sent_by: a name for the history.
 
     Raises: ParameterError, ApprovalRefused, RunEnded, and as `awaited`.
     """
-    place, expected = find_awaited(_commands(store, run_id), name)
+    place, expected = find_awaited(_commands(store, run_id), signal.name)
     name = path_of(place, expected.name)
-    problems = signal_problems(expected, value)
+    problems = signal_problems(expected, signal.value)
     if problems:
         raise ParameterError(
             f"the run does not accept this value for the signal {name}", problems=problems, help="Nothing was sent."
         )
     not_taken = [each.value for each in store.signals(run_id) if each.name == name and each.taken_at is None]
-    check_approval(expected, value, clock, environment, not_taken=not_taken)
-    return store.send_signal(run_id, name, value, sent_by)
+    check_approval(expected, signal.value, clock, not_taken=not_taken)
+    return store.send_signal(run_id, name, signal.value, sent_by)
 
 
 def _commands(store: RunStore, run_id: str) -> dict[Place, Command]:
@@ -64,21 +55,14 @@ def _commands(store: RunStore, run_id: str) -> dict[Place, Command]:
     return next_commands(playbook, state)
 
 
-def check_approval(
-    expected: AwaitSignal,
-    value: Json,
-    clock: Clock,
-    environment: Mapping[str, str] | None = None,
-    *,
-    not_taken: Sequence[Json] = (),
-) -> None:
+def check_approval(expected: AwaitSignal, value: Json, clock: Clock, *, not_taken: Sequence[Json] = ()) -> None:
     """Check a signal that is an approval: its signature, and that its approver has not approved before.
 
     A pause waits for approvals if its `about` has a plan. not_taken: approvals that the run has not taken yet. Without
     a policy here, the action that creates the job still checks it. Raises: ApprovalRefused, PolicyUnusable.
     """
     plan = expected.about.get(PLAN)
-    path = read_setting(os.environ if environment is None else environment, POLICY, guard=True)
+    path = read_setting(os.environ, POLICY, guard=True)
     if path is None or not isinstance(plan, Mapping):
         return
     earlier = [*expected.values, *not_taken]

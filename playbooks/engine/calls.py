@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from core import instants
 from core.json_values import Json
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 
 # A repetition that the engine makes by itself, of an action that answers `done: false`.
 MAX_CONTINUED_SECONDS = 86_400
+
+
+class FittingHandler(NamedTuple):
+    """A handler of an error, and its index in `on_error`; -1 and None without one."""
+
+    number: int
+    handler: ErrorHandler | None
 
 
 def next_call(walk: Walk, step: ActionStep, record: StepRecord) -> PendingRun:
@@ -56,14 +63,10 @@ def seconds_to_repeat(walk: Walk, step: ActionStep, record: StepRecord, before: 
 
 
 def seconds_to_retry(
-    walk: Walk,
-    pending: PendingRun,
-    record: StepRecord,
-    error: dict[str, Json],
-    number: int,
-    handler: ErrorHandler | None,
+    walk: Walk, pending: PendingRun, record: StepRecord, error: dict[str, Json], fitting: FittingHandler
 ) -> float | None:
     """Return the pause before a retry, or None: by the handler, or by the error's own fields."""
+    number, handler = fitting
     if handler is not None and handler.retry is not None:
         used = record.retries.get(str(number), 0)
         if used >= handler.retry.times:
@@ -80,16 +83,14 @@ def seconds_to_retry(
     return seconds
 
 
-def handler_of(
-    walk: Walk, step: ActionStep | PlaybookStep, error: dict[str, Json], attempts: int
-) -> tuple[int, ErrorHandler | None]:
-    """Return the current step's handler of an error, with its number; -1 and None without one."""
+def handler_of(walk: Walk, step: ActionStep | PlaybookStep, error: dict[str, Json], attempts: int) -> FittingHandler:
+    """Return the current step's first handler that fits an error."""
     context = walk.context({"error": error, "attempt": attempts})
     for number, handler in enumerate(step.on_error):
         fits = "*" in handler.types or error.get("type") in handler.types
         if fits and walk.at("on_error", number, "when").condition(context):
-            return number, handler
-    return -1, None
+            return FittingHandler(number, handler)
+    return FittingHandler(-1, None)
 
 
 def pending_signal(walk: Walk, step: PauseStep) -> PendingSignal:

@@ -226,8 +226,8 @@ class Walk:
         if error.get("applied") == "unknown" and record.doubt is None:
             record.doubt = Doubt(error=error, exit_code=exit_code)
         try:
-            number, handler = handler_of(self, step, error, record.attempts)
-            seconds = seconds_to_retry(self, self._pending_run(), record, error, number, handler) if retry else None
+            fitting = handler_of(self, step, error, record.attempts)
+            seconds = seconds_to_retry(self, self._pending_run(), record, error, fitting) if retry else None
         except ExpressionFailed as broken:
             self._broken(broken)
             return
@@ -236,7 +236,7 @@ class Walk:
             return
         error, exit_code = changes.with_doubt(record, error, exit_code)
         record.error = error
-        if handler is not None and handler.do == "continue":
+        if fitting.handler is not None and fitting.handler.do == "continue":
             self._close(record, "failed")
             self.state.position += 1
             self.settle()

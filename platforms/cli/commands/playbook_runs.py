@@ -29,6 +29,7 @@ from playbooks.drivers.drive import CANCEL, Patience
 from playbooks.drivers.outcome import outcome_of
 from playbooks.drivers.run_store import RunStore
 from playbooks.drivers.store.records import ENDED, STATUSES, RunSummary
+from playbooks.engine.signals import Signal
 from playbooks.language.errors import RunEnded
 
 # With --due, a run that would sleep longer is left for the next call.
@@ -204,7 +205,7 @@ def approve_run(
         if signed.kind == "approval":
             _send(screen, store, found, signal_name, signed.token)
             return
-        run_signals.send(store, found.run_id, signal_name, signed.token, clock=SystemClock(), sent_by=_sender())
+        run_signals.send(store, found.run_id, Signal(signal_name, signed.token), clock=SystemClock(), sent_by=_sender())
         document = _end(screen, store, found, f"{signed.approver} rejected the plan: {signed.reason}")
         if screen.json:
             screen.write_json(document)
@@ -273,7 +274,7 @@ def _cancel_job(screen: Screen, run_id: str, job_id: str, job: bool | None) -> b
 
 
 def _send(screen: Screen, store: RunStore, run: RunSummary, name: str, value: Any) -> None:
-    sent = run_signals.send(store, run.run_id, name, value, clock=SystemClock(), sent_by=_sender())
+    sent = run_signals.send(store, run.run_id, Signal(name, value), clock=SystemClock(), sent_by=_sender())
     if screen.json:
         screen.write_json({"run_id": run.run_id, "signal": sent.name, "sent_at": sent.sent_at})
     screen.say(f"The signal {sent.name} was sent to the run {run.run_id}.")

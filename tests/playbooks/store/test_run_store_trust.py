@@ -7,7 +7,7 @@ import re
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -23,17 +23,6 @@ from playbooks.language.errors import (
     RunStoreUnusable,
 )
 from tests.playbooks.run_stores import KEY, RUNNING, execute, new_run, open_store, without_room
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "cfes" / "runs.db"
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[RunStore]:
-    with open_store(path) as store:
-        yield store
 
 
 def columns_of(path: Path, table: str) -> list[str]:

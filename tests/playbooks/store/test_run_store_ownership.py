@@ -20,17 +20,6 @@ from tests.playbooks.run_stores import RUNNING, new_run, open_store
 LATER = datetime.fromisoformat("2027-01-01T00:00:00Z")
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "cfes" / "runs.db"
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[RunStore]:
-    with open_store(path) as store:
-        yield store
-
-
 @contextmanager
 def other_process(path: Path) -> Iterator[int]:
     """Create a run in a process that holds it until the end of the block, when it is killed. Yield its ID."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -29,17 +28,6 @@ from tests.clock import FakeClock
 from tests.playbooks.run_stores import KEY, PLAYBOOK, RUNNING, execute, new_run, open_store
 
 LATER = datetime.fromisoformat("2027-01-01T00:00:00Z")
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "cfes" / "runs.db"
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[RunStore]:
-    with open_store(path) as store:
-        yield store
 
 
 class TestLocation:
