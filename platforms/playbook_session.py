@@ -196,7 +196,7 @@ def _refuse_other_inputs(run_id: str, playbook: Playbook, inputs: Mapping[str, J
     if others:
         attempt = " To begin another run for it, add --set attempt=2." if "attempt" in playbook.inputs else ""
         raise CheckRefused(
-            f"the run {run_id} has the same key, and began with another {some_of(others)}",
+            f"the run {run_id} has the same key, but began with another value of {some_of(others)}",
             help=f"Nothing was run. To see it: cfes playbook show {run_id}.{attempt}",
         )
 

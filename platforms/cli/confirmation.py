@@ -41,7 +41,7 @@ def confirm_call(screen: Screen, action: Action[Any, Any], params: Mapping[str, 
     to_run = bind_parameters(action, params, shown)
     if shown is not None:
         in_words = result_in_flags(shown, flags_of(action.params))
-        show_preview(screen, approval.console_of(screen), action, in_words, to_run)
+        show_preview(screen, approval.console_of(screen), in_words, to_run)
     if not approval.agrees(screen, effect_of(action, shown)):
         raise NotConfirmed("you did not answer yes")
     return to_run

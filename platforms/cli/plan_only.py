@@ -21,8 +21,9 @@ from platforms.cli.inputs.input_values import flags_of
 from platforms.cli.preview import Previews, show_preview
 from platforms.cli.step_approval import Gate
 from platforms.cli.views.errors import show_closing_error
-from platforms.cli.views.layout import facts
+from platforms.cli.views.layout import facts, paragraph
 from platforms.cli.views.palette import STRONG
+from platforms.cli.views.plan import effect_of
 from platforms.cli.views.screen import Screen
 from platforms.cli.views.tables import named_values, near
 from platforms.playbook_session import is_connected, open_temporary_store
@@ -187,7 +188,8 @@ def _show_reached(screen: Screen, playbook: Playbook, reached: ChangeReached, fi
     if reached.shown is not None and screen.shows_errors:
         console = screen.err if screen.json else screen.out
         shown = result_in_flags(reached.shown, flags_of(playbook))
-        show_preview(screen, console, reached.action, shown, reached.params)
+        show_preview(screen, console, shown, reached.params)
+        paragraph(console, effect_of(reached.action, shown), STRONG)
     before = f"before step {reached.step_id!r} ({reached.action.id})"
     if reached.plan is None:
         raise NoPlan(f"the run stopped {before}, which takes no plan")

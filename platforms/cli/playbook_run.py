@@ -47,10 +47,11 @@ from platforms.playbook_session import (
 )
 from platforms.run_following import follow
 from platforms.session import Session
+from playbooks.drivers import local
 from playbooks.drivers.drive import Patience
-from playbooks.drivers.outcome import Outcome
+from playbooks.drivers.outcome import Outcome, outcome_of
 from playbooks.drivers.run_store import RunStore
-from playbooks.drivers.store.records import RunSummary
+from playbooks.drivers.store.records import ENDED, RunSummary
 from playbooks.language.bundling import every_step
 from playbooks.language.errors import RunExists, RunInProgress
 from playbooks.language.format import Playbook, Step
@@ -180,6 +181,10 @@ def resume(screen: Screen, run: str, terms: Terms, patience: Patience = STAY) ->
 
 def resume_in(screen: Screen, store: RunStore, run: RunSummary, terms: Terms, patience: Patience = STAY) -> int:
     """Resume a run of an open store and return the exit code. Raises: PackError if it can't be resumed."""
+    if run.status in ENDED:
+        outcome = outcome_of(*local.opened(store.read(run.run_id)))
+        if not outcome.resumable:
+            return _report_ended(screen, outcome, None, terms)
     prepared = Prepared(run.run_id, Path(run.directory), resume_of(store, run.run_id), begun=True)
     return _drive_and_show(screen, store, prepared, terms, resumed=True, patience=patience)
 

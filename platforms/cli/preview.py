@@ -11,8 +11,8 @@ from actions.contract import catalog
 from actions.contract.action import Action
 from core.quantity import counted
 from platforms.cli.views.layout import facts, paragraph
-from platforms.cli.views.palette import BAD, STRONG, WARNING
-from platforms.cli.views.plan import effect_of, show_change, show_plan
+from platforms.cli.views.palette import BAD, WARNING
+from platforms.cli.views.plan import show_change, show_plan
 from platforms.cli.views.screen import Screen
 from platforms.cli.views.tables import named_values
 
@@ -74,10 +74,8 @@ def bind_parameters(
     return dict(params)
 
 
-def show_preview(
-    screen: Screen, console: Console, action: Action[Any, Any], shown: Mapping[str, Any], params: Mapping[str, Any]
-) -> None:
-    """Show a call's preview, its warnings, and its effect in one line. params: those of the call."""
+def show_preview(screen: Screen, console: Console, shown: Mapping[str, Any], params: Mapping[str, Any]) -> None:
+    """Show a call's preview and its warnings. params: those of the call."""
     if "search_params" in shown and "plan_hash" in shown:
         drift = params.get("max_drift")
         show_plan(screen, shown if drift is None else {**shown, "max_drift": min(drift, shown["max_drift"])}, console)
@@ -90,6 +88,5 @@ def show_preview(
         paragraph(console, f"! {warning}", WARNING)
     if shown.get("messages", 0) is None:
         paragraph(console, "The messages can't be counted, so this call may reach any number of them.", WARNING)
-    paragraph(console, effect_of(action, shown), STRONG)
     if shown.get("refusals"):
         paragraph(console, "This call would be refused. Answer n, and fix the reasons above first.", BAD)

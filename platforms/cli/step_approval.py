@@ -146,7 +146,7 @@ class AskingGate(Gate):
             if shown is None:
                 facts(console, [(name, value) for name, value in named_values(params) if value != ""])
             else:
-                show_preview(self._screen, console, action, result_in_flags(shown, self._flags), to_run)
+                show_preview(self._screen, console, result_in_flags(shown, self._flags), to_run)
             asked = monotonic()
             agreed = agrees(self._screen, effect_of(action, shown))
             step = upcoming.path

@@ -49,7 +49,7 @@ def read_journal(directory: Path, key: SealKey) -> Iterator[Entry]:
     if not os.path.lexists(directory / FILE_NAME):
         raise RunNotFound(
             f"there is no run with its files in {shown(str(directory), 500)}",
-            help="Nothing was run. `cfes playbook runs` lists the runs; resume one with `cfes playbook resume RUN`.",
+            help="Nothing was run. `cfes playbook runs` lists the runs with their directories.",
         )
     path = open_private_directory(directory, create=False, single=NAMES)
     with ExitStack() as stack:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from core.errors import PackError
+from core.instants import whole_second
 from core.json_values import Json
 from playbooks.drivers.store.records import Progress
 from playbooks.engine.changes import certain_change, changes, job_of, resumable, sentence_of
@@ -122,14 +123,13 @@ def _left(commands: Mapping[Place, Command], run_id: str) -> PackError:
         missing = first.count - len(first.values)
         number = "" if first.count == 1 else f" ({missing} of {first.count} are missing)"
         return SignalAwaited(
-            f"the run waits for the signal {name}{number} until {first.until}",
-            help=f"To answer: cfes playbook signal {run_id} {name} @FILE. Then resume the run: "
-            f"cfes playbook resume {run_id}",
+            f"the run waits for the signal {name}{number} until {whole_second(first.until)}",
+            help=f"To answer: {answer_to(run_id, name, first)}. Then resume the run: cfes playbook resume {run_id}",
         )
     wake_at = min(str(command.until) for command in commands.values() if isinstance(command, Sleep))
     return RunSleeps(
-        f"the run sleeps until {wake_at}",
-        help=f"Resume it then: cfes playbook resume {run_id}, or cfes playbook resume --due in a cron job.",
+        f"the run sleeps until {whole_second(wake_at)}",
+        help=f"To resume it then: cfes playbook resume {run_id}, or in a cron job: cfes playbook resume --due",
     )
 
 
@@ -137,3 +137,13 @@ def running_step(commands: Mapping[Place, Command]) -> str | None:
     """Return the path of a step whose action has not ended, or None."""
     found = (path_of(at, each.step_id) for at, each in commands.items() if isinstance(each, RunAction))
     return next(found, None)
+
+
+def answer_to(run_id: str, name: str, awaited: AwaitSignal, flag: str = "") -> str:
+    """Return the command that answers a pause. A plan is approved with a key; any other signal has a value.
+
+    flag: the flag of another engine, whose runs take approvals as signals.
+    """
+    if "plan" in awaited.about and not flag:
+        return f"cfes playbook approve {run_id} --key KEY"
+    return f"cfes playbook signal {run_id} {name} @FILE{flag}"

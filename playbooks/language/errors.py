@@ -88,7 +88,7 @@ class RunStoreUnavailable(TemporaryFailure):
 class RunNotFound(ParameterError):
     """The run store has no run with this ID, or several with this beginning of an ID."""
 
-    default_help = "Nothing was run. Give the ID of a run in this store. CFES_STATE sets the store."
+    default_help = "Nothing was run. `cfes playbook runs` lists the runs of this run store. CFES_STATE sets the store."
 
 
 class RunExists(StateRefused):
@@ -104,7 +104,7 @@ class RunExists(StateRefused):
 class RunEnded(GuardrailRefusal):
     """The run has ended and takes no signal."""
 
-    default_help = "Nothing was sent. Begin a new run."
+    default_help = "Nothing was sent. To see how it ended: cfes playbook show RUN."
 
 
 class RunNotEnded(GuardrailRefusal):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from core.errors import ParameterError, Problem
+from core.errors import MISSING, ParameterError, Problem
 from core.json_values import DuplicateKey, Json, NotPlainJson, below, did_you_mean, plain, read_json, shown
 from playbooks.language.format import InputSpec, Playbook
 from playbooks.language.shape import mismatches
@@ -24,7 +24,7 @@ def accept(playbook: Playbook, given: Mapping[str, Json]) -> dict[str, Json]:
         if name not in given:
             values[name] = plain(spec.default)
             if not spec.has_default:
-                problems.append(Problem(pointer=pointer, message=f"the input {shown(name)} is missing"))
+                problems.append(Problem(pointer=pointer, message=MISSING))
             continue
         try:
             values[name] = plain(given[name], pointer)

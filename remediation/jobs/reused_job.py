@@ -8,7 +8,7 @@ from connectors.email_security import EmailSecurity
 from connectors.objects.job import BulkJob, BulkJobRequest
 from connectors.objects.search import SearchParams
 from core.errors import ANOTHER_JOB
-from core.instants import instant_or_none
+from core.instants import instant_or_none, whole_second
 from core.json_model import JsonModel
 from core.quantity import counted
 from remediation.jobs.remaining import Remaining, count_remaining
@@ -36,7 +36,8 @@ def describe_reused_job(api: EmailSecurity, job: BulkJob, asked: BulkJobRequest)
 
     The messages are counted again, within bounds. Where that fails, `remaining` is null: nothing is raised.
     """
-    made = f"job {job.job_id} was made at {job.created_at or 'an unknown time'} for the same request"
+    made_at = "an unknown time" if instant_or_none(job.created_at) is None else whole_second(job.created_at)
+    made = f"job {job.job_id} was made at {made_at} for the same request"
     found = Remaining(None, all_checked=False, why_not=f"the job is {job.status}")
     if not job.has_ended:
         text = f"{made[0].upper()}{made[1:]}, and it is {job.status}. This call follows it."

@@ -67,7 +67,7 @@ def run(
     ] = None,
     directory: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Directory for the run's files. [default: cfes-runs/ID-TIME-RANDOM]"),
+        typer.Option(metavar="DIR", help="Directory for the run's files. [default: cfes-runs/RUN_ID]"),
     ] = None,
     record: Annotated[
         int | None, typer.Option(metavar="N", help="Number of the alert to use, if the file has several.")
@@ -210,7 +210,7 @@ def _show_run(screen: Screen, name: str, unknown: PlaybookNotFound) -> None:
     try:
         playbook_runs.show_run_of(screen, name)
     except RunNotFound as no_run:
-        both = f"{unknown.message.rstrip('.')}. Runs: {no_run.message}"
+        both = f"{unknown.message.rstrip('.')}. As a run: {no_run.message}"
         raise unknown.restate(both, help=f"{unknown.help} `cfes playbook runs` lists the runs.") from None
 
 

@@ -53,7 +53,10 @@ def runs(
     engine: options.Engine = options.LOCAL,
     output: options.Output = None,
 ) -> None:
-    """List the runs: when they began, where they are, and what they wait for."""
+    """List the runs.
+
+    The list shows when each run began, its step, and the signal that it waits for.
+    """
     screen = Screen(output)
     with report_errors(screen):
         unknown = [name for name in status or () if name not in STATUSES]
@@ -69,13 +72,18 @@ def runs(
 
 
 def watch(run: Run, output: options.Output = None) -> None:
-    """Follow a run that another process drives: show each step as it ends, then how the run ended."""
+    """Follow a run that another process drives.
+
+    Show each step as it ends, then how the run ended.
+    """
     screen = Screen(output)
     with report_errors(screen), open_store() as store:
         found = find_run(store, run)
         view = RunView(screen, None, names_run=False)
         ended = run_following.follow(store, found.run_id, SystemClock(), view)
         outcome = ended or outcome_of(*local.opened(store.read(found.run_id)))
+        if found.status in ENDED:
+            screen.say(f"This run has already ended: {found.run_id} ({outcome.status}).")
         show_closing(screen, outcome, seconds_of(outcome, {}))
         raise typer.Exit(outcome.exit_code)
 
@@ -97,16 +105,17 @@ def resume(
     output: options.Output = None,
     verbose: options.Verbose = False,
 ) -> None:
-    """Resume a run where it stopped. No step that is done runs again.
+    """Resume a run where it stopped.
 
-    A step that was interrupted runs again, which is safe: it finds its own job.
+    Steps that are done do not run again. A step that was interrupted runs again, which is safe: it finds its own job.
     """
     screen = Screen(output, verbose=verbose)
     terms = playbook_run.Terms(yes=yes)
     with report_errors(screen):
         screen.configure_log()
         if (run is None) == (not due):
-            raise ParameterError("give a RUN or --due", help="Nothing was run. `cfes playbook runs` lists the runs.")
+            wrong = "give RUN or --due, not both" if due else "RUN or --due is missing"
+            raise ParameterError(wrong, help="Nothing was run. `cfes playbook runs` lists the runs.")
         if run is not None:
             raise typer.Exit(playbook_run.resume(screen, run, terms))
         raise typer.Exit(_resume_due(screen, terms))
@@ -151,7 +160,10 @@ def signal(
     engine: options.Engine = options.LOCAL,
     output: options.Output = None,
 ) -> None:
-    """Send a signal to a run that waits for it, such as an approval. Refuse a value that the run does not accept."""
+    """Send a signal to a run that waits for it.
+
+    A value that the run does not accept is refused. For approvals use `cfes playbook approve`.
+    """
     screen = Screen(output)
     with report_errors(screen):
         if options.is_temporal(engine):
@@ -181,9 +193,9 @@ def approve_run(
     yes: options.Yes = False,
     output: options.Output = None,
 ) -> None:
-    """Approve the plan that a run waits with: show what it does now, sign it, and send the approval to the run.
+    """Approve the plan of a run that waits for approvals.
 
-    A rejection ends the run.
+    Show what the plan does now, sign it, and send the approval to the run. A rejection ends the run.
     """
     screen = Screen(output)
     with report_errors(screen), open_store() as store:
@@ -221,9 +233,9 @@ def cancel(
     engine: options.Engine = options.LOCAL,
     output: options.Output = None,
 ) -> None:
-    """End a run. Its job keeps running in Cloudflare, unless it is cancelled too.
+    """End a run. With --job, also cancel its job.
 
-    A run that another process drives ends before its next step.
+    Without --job, the job keeps running in Cloudflare. A run that another process drives ends before its next step.
     """
     screen = Screen(output)
     with report_errors(screen):
@@ -237,7 +249,10 @@ def cancel(
 def _cancel(screen: Screen, store: RunStore, run: RunSummary, reason: str, job: bool | None) -> None:
     """End a run of the run store, and its job if the person wants it. Raises: RunEnded."""
     if run.status in ENDED:
-        raise RunEnded(f"the run {run.run_id} has already ended: {run.status}", help="Nothing was changed.")
+        raise RunEnded(
+            f"the run {run.run_id} has already ended: {run.status}",
+            help=f"Nothing was changed. To see it: cfes playbook show {run.run_id}",
+        )
     document = _end(screen, store, run, reason)
     if document["job_id"] is not None:
         document["job_cancelled"] = _cancel_job(screen, run.run_id, document["job_id"], job)

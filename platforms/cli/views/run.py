@@ -8,13 +8,14 @@ from actions.contract import catalog
 from connectors.objects.job import HAS_ENDED
 from core import progress
 from core.errors import PackError
-from core.instants import parse_timestamp
+from core.instants import parse_timestamp, whole_second
 from platforms.cli.views.errors import Interruption
 from platforms.cli.views.palette import BAD, GOOD, QUIET, STRONG, WARNING
 from platforms.cli.views.progress_bar import Bar
 from platforms.cli.views.screen import Screen
 from platforms.cli.views.step_summary import changed_nothing, summary
 from playbooks.drivers.drive import Observer
+from playbooks.drivers.outcome import answer_to
 from playbooks.engine.commands import AwaitSignal, RunAction, Sleep, path_of
 from playbooks.engine.history import Reached
 from playbooks.engine.state import StepRecord
@@ -77,17 +78,15 @@ class RunView(Observer):
         if command.why == "repeat":
             return
         if command.why == "sleep":
-            self._note(at, f"waiting until {command.until}")
+            self._note(at, f"waiting until {whole_second(command.until)}")
             return
         self._note(at, f"{(at.record.error or {}).get('type')}, retrying in {command.seconds:.0f} s")
 
     def waiting(self, at: Reached, command: AwaitSignal) -> None:
         self.under_way = at
         path = path_of(at.place, command.name)
-        self._screen.say(f"  {_title(at)}: waiting for the signal {path} until {command.until}", STRONG)
-        approves = "plan" in command.about
-        answer = f"approve {self.run_id} --key KEY" if approves else f"signal {self.run_id} {path} @FILE"
-        self._screen.command("answer", f"cfes playbook {answer}")
+        self._screen.say(f"  {_title(at)}: waiting for the signal {path} until {whole_second(command.until)}", STRONG)
+        self._screen.command("answer", answer_to(str(self.run_id), path, command))
 
     def signal_refused(self, name: str, error: PackError) -> None:
         self._screen.say(f"  The signal {name} was refused: {error.message}", WARNING)

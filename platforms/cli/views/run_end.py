@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from core.instants import parse_timestamp
@@ -51,12 +51,26 @@ def show_closing(screen: Screen, outcome: Outcome, seconds: float, *, service_en
 
 
 def seconds_of(outcome: Outcome, thinking: Mapping[str, float]) -> float:
-    """Return how long the steps took in total, without the seconds that a person took to answer (`thinking`)."""
-    steps = [record for record in outcome.steps.values() if record["started"] and record["ended"]]
-    took = sum(
-        (parse_timestamp(record["ended"]) - parse_timestamp(record["started"])).total_seconds() for record in steps
+    """Return how long the steps took in total, without the seconds that a person took to answer (`thinking`).
+
+    A step that runs a playbook counts by the steps of that playbook, and steps at the same time count once.
+    """
+    spans = sorted(
+        (parse_timestamp(record["started"]), parse_timestamp(record["ended"]))
+        for path, record in outcome.steps.items()
+        if record["started"] and record["ended"] and not _has_parts(path, outcome.steps)
     )
-    return float(max(took - sum(thinking.values()), 0.0))
+    took, until = 0.0, None
+    for started, ended in spans:
+        begin = started if until is None else max(started, until)
+        took += max((ended - begin).total_seconds(), 0.0)
+        until = ended if until is None else max(ended, until)
+    return max(took - sum(thinking.values()), 0.0)
+
+
+def _has_parts(path: str, paths: Iterable[str]) -> bool:
+    """Return whether the step has run a playbook: the paths of its steps begin with job/ or each[0]/."""
+    return any(other.startswith((f"{path}/", f"{path}[")) for other in paths)
 
 
 def _show_result(screen: Screen, outcome: Outcome, *, service_ended: bool) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from core.instants import parse_timestamp
+from core.instants import parse_timestamp, whole_second
 from core.quantity import counted
 from platforms.cli.views.errors import show_closing_error
 from platforms.cli.views.layout import facts, paragraph, stacked
 from platforms.cli.views.palette import BAD, GOOD, QUIET, STRONG, WARNING
 from platforms.cli.views.screen import Screen
 from platforms.cli.views.tables import Column, grid, named_values, near
-from playbooks.drivers.outcome import outcome_of
+from playbooks.drivers.outcome import answer_to, outcome_of
 from playbooks.drivers.store.records import ENDED, RunSummary
 from playbooks.engine.changes import changes
 from playbooks.engine.engine import next_commands
@@ -43,7 +43,15 @@ def show_runs(screen: Screen, found: Sequence[RunSummary]) -> None:
         screen.say("There are no runs.", QUIET)
         return
     rows = [
-        (run.run_id, run.status, run.at_step, run.waits_for or run.wake_at, run.started_at, run.updated_at, run.key)
+        (
+            run.run_id,
+            run.status,
+            run.at_step,
+            run.waits_for or (run.wake_at and whole_second(run.wake_at)),
+            whole_second(run.started_at),
+            whole_second(run.updated_at),
+            run.key,
+        )
         for run in found
     ]
     grid(screen.out, _COLUMNS, rows)
@@ -78,8 +86,8 @@ def show_run(
     rows: list[tuple[str, object]] = [
         ("status", _status(run, driven=driven)),
         ("key", run.key or "none"),
-        ("started", run.started_at),
-        ("updated", run.updated_at),
+        ("started", whole_second(run.started_at)),
+        ("updated", whole_second(run.updated_at)),
         ("directory", near(run.directory)),
     ]
     facts(screen.out, rows)
@@ -104,21 +112,19 @@ def _show_next(
     screen: Screen, run: RunSummary, playbook: Playbook, state: RunState, *, driven: bool, flag: str
 ) -> None:
     for name, awaited in awaited_signals(next_commands(playbook, state)).items():
-        received = f" ({len(awaited.values)} of {awaited.count} came)" if awaited.count > 1 else ""
-        screen.say(f"It waits for the signal {name}{received} until {awaited.until}.", STRONG)
-        has_plan = "plan" in awaited.about and not flag
-        answer = f"approve {run.run_id} --key KEY" if has_plan else f"signal {run.run_id} {name} @FILE{flag}"
+        received = f" ({len(awaited.values)} of {awaited.count} received)" if awaited.count > 1 else ""
+        screen.say(f"It waits for the signal {name}{received} until {whole_second(awaited.until)}.", STRONG)
         facts(screen.out, list(named_values({name: value for name, value in awaited.about.items() if name != "plan"})))
-        screen.command("answer", f"cfes playbook {answer}")
+        screen.command("answer", answer_to(run.run_id, name, awaited, flag))
     if not driven:
         screen.command("resume", f"cfes playbook resume {run.run_id}")
 
 
 def _status(run: RunSummary, *, driven: bool) -> str:
     if run.status == "running" and not driven:
-        return f"interrupted in step {run.at_step}: no process has it"
+        return f"interrupted in step {run.at_step}: no process runs it"
     at = f" in step {run.at_step}" if run.at_step else ""
-    until = f" until {run.wake_at}" if run.wake_at else ""
+    until = f" until {whole_second(run.wake_at)}" if run.wake_at else ""
     return f"{run.status}{at}{until}"
 
 

@@ -127,6 +127,16 @@ def test_the_time_of_a_run_is_the_sum_of_its_steps(question_seconds: dict[str, f
     assert seconds_of(resumed_run, question_seconds) == seconds
 
 
+def test_the_time_of_a_run_counts_the_steps_of_a_sub_playbook_once() -> None:
+    run = outcome(
+        ("plan", "2026-11-20T16:00:00Z", "2026-11-20T16:00:10Z"),
+        ("each", "2026-11-20T16:00:10Z", "2026-11-20T17:00:40Z"),
+        ("each[0]/wait", "2026-11-20T17:00:10Z", "2026-11-20T17:00:30Z"),
+        ("each[1]/wait", "2026-11-20T17:00:20Z", "2026-11-20T17:00:40Z"),
+    )
+    assert seconds_of(run, {}) == 40.0
+
+
 @pytest.mark.parametrize(("failed", "lines"), [(3, 1), (0, 0)])
 def test_a_wait_with_failed_messages_ends_with_the_retry_command(
     capsys: pytest.CaptureFixture[str], failed: int, lines: int

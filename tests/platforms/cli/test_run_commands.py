@@ -247,7 +247,7 @@ class TestShow:
         for name in ("aks-1", "nowhere/at-all", "x" * 10_000, "a\0b", "../" * 100, "' OR 1=1 --", "%", "\x1b[2J"):
             ended = cfes("playbook", "show", name)
             assert (ended.code, ended.error["type"], ended.error["applied"]) == (2, "PlaybookNotFound", "no"), name
-            assert "Runs: there is no run " in ended.error["message"], name
+            assert "As a run: there is no run " in ended.error["message"], name
 
     def test_an_edited_run_is_not_shown_as_if_it_had_ended(
         self, cfes: Cfes, waiting: str, ask: Callable[..., CommandResult]
@@ -335,11 +335,14 @@ class TestResume:
         assert (ended.code, ended.document["outputs"]) == (0, {"said": "go"})
         again = cfes("playbook", "resume", waiting)
         assert (again.code, again.document["outputs"]) == (0, {"said": "go"})
+        shown = screen_of(cfes("playbook", "resume", waiting, terminal=True))
+        assert f"This run has already ended, so nothing was run: {waiting} (completed)." in shown
+        assert "playbook watch" not in shown
 
     def test_a_run_or_due_is_needed(self, cfes: Cfes, waiting: str) -> None:
-        for given in ((), (waiting, "--due")):
+        for given, wrong in (((), "RUN or --due is missing"), ((waiting, "--due"), "give RUN or --due, not both")):
             ended = cfes("playbook", "resume", *given)
-            assert (ended.code, ended.error["message"]) == (2, "give a RUN or --due")
+            assert (ended.code, ended.error["message"]) == (2, wrong)
 
     def test_a_run_of_another_process_is_cancelled_by_that_process(self, cfes: Cfes, waiting: str) -> None:
         with open_store() as store, store.hold(waiting):
@@ -506,7 +509,7 @@ class TestCancel:
         ended = cfes("playbook", "cancel", waiting)
         assert (ended.code, ended.error["type"]) == (3, "RunEnded")
         assert ended.error["message"] == f"the run {waiting} has already ended: cancelled"
-        assert ended.error["help"] == "Nothing was changed."
+        assert ended.error["help"] == f"Nothing was changed. To see it: cfes playbook show {waiting}"
 
 
 class TestSameKey:
@@ -576,7 +579,7 @@ class TestSameKey:
     def test_a_second_start_with_other_inputs_is_refused(self, ask: Callable[..., CommandResult], waiting: str) -> None:
         ended = ask("case-1", "--set", "note=another")
         assert (ended.code, ended.error["type"], ended.error["applied"]) == (3, "CheckRefused", "no")
-        assert ended.error["message"] == f"the run {waiting} has the same key, and began with another note"
+        assert ended.error["message"] == f"the run {waiting} has the same key, but began with another value of note"
         assert f"cfes playbook show {waiting}" in ended.error["help"]
         assert "--set attempt=2" in ended.error["help"]
 
