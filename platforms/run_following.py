@@ -16,7 +16,7 @@ INTERVAL = 1.0
 
 
 def follow(store: RunStore, run_id: str, clock: Clock, observer: Observer) -> Outcome | None:
-    """Report each step of a run that ends from now on. Return how the run ended, or None once no process has it.
+    """Report each step of a run that ends from now on. Return how the run ended, or None once no process runs it.
 
     Raises: RunNotFound, StateRefused, RunRecordRefused.
     """

@@ -114,7 +114,7 @@ def _left(commands: Mapping[Place, Command], run_id: str) -> PackError:
     step = running_step(commands)
     if step is not None:
         return RunInterrupted(
-            f"the run was interrupted in step '{step}', and no process has it",
+            f"the run was interrupted in step '{step}', and no process runs it",
             help=f"Resume it: cfes playbook resume {run_id}. The step runs again, which is safe.",
         )
     awaited = awaited_signals(commands)

@@ -282,7 +282,7 @@ class TestInterrupted:
         assert (shown["status"], shown["exit_code"], shown["error"]["type"]) == ("running", None, "RunInterrupted")
         assert (shown["error"]["applied"], shown["changes"][0]["step"]) == ("unknown", "move")
         text = screen_of(connected("playbook", "show", interrupted, terminal=True))
-        assert "interrupted in step move: no process has it" in text
+        assert "interrupted in step move: no process runs it" in text
         assert "step 'move' (create-move-job) may have changed something" in text
         assert f"cfes playbook resume {interrupted}" in text
 
@@ -294,7 +294,7 @@ class TestInterrupted:
     def test_watch_ends_and_names_the_next_command(self, connected: Cfes, interrupted: str) -> None:
         ended = connected("playbook", "watch", interrupted)
         assert (ended.code, ended.document["status"]) == (6, "running")
-        assert ended.document["error"]["message"] == "the run was interrupted in step 'move', and no process has it"
+        assert ended.document["error"]["message"] == "the run was interrupted in step 'move', and no process runs it"
         assert f"cfes playbook resume {interrupted}" in ended.document["error"]["help"]
 
 
