@@ -77,6 +77,7 @@ def test_a_job_that_was_stopped_before_is_reported_again(
     stop(job_id, api, tmp_path / "one")
     again = stop(job_id, api, tmp_path / "two")
     assert (again.status, again.outputs["stopped"], again.outputs["status"]) == ("completed", False, "CANCELLED")
+    assert str(again.message).startswith("The job had been stopped before. It has the status CANCELLED: ")
 
 
 def test_a_job_that_does_not_exist_is_an_error(api: EmailSecurity, tmp_path: Path) -> None:
@@ -104,3 +105,5 @@ def test_a_run_killed_at_any_action_stops_the_job_and_reports_it(
     outcome = run_killed_once("stop-and-report", {"job_id": job_id}, api, tmp_path / "run", boundary)
     assert (outcome.status, outcome.outputs["status"]) == ("completed", "CANCELLED"), outcome.error
     assert outcome.outputs["complete"] is True
+    # After a kill between the cancel and its record, the run can't know that it stopped the job itself.
+    assert "nothing was stopped" not in str(outcome.outputs["summary"])
