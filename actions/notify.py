@@ -23,6 +23,9 @@ from remediation.notifications.notification import LONGEST_MESSAGE, LONGEST_TITL
 from remediation.notifications.sending import Outcome, send
 from remediation.notifications.thehive import CASE_ID
 
+# The name of a pause; before it the steps of sub-playbooks, such as "sweeps[0]/job/".
+SIGNAL = r"^(?:[a-z][a-z0-9_-]{0,63}(?:\[[0-9]+\])?/)*[a-z][a-z0-9_]{0,63}$"
+
 _NAME = {"type": "string", "pattern": NAME}
 
 ChannelNames = Annotated[
@@ -54,7 +57,10 @@ class Params(ActionParams):
         None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$", description="The run: `run.id` in a playbook."
     )
     signal: str | None = Field(
-        None, pattern=r"^[a-z][a-z0-9_]{0,63}$", description="The signal that the run waits for, if it waits."
+        None,
+        pattern=SIGNAL,
+        max_length=500,
+        description="The signal that the run waits for, if it waits: `approval`, or `job/approval`.",
     )
     case_id: str | None = Field(
         None, pattern=CASE_ID, description="The case of TheHive to comment on. Without it, such channels are skipped."

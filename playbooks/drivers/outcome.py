@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -146,4 +147,4 @@ def answer_to(run_id: str, name: str, awaited: AwaitSignal, flag: str = "") -> s
     """
     if "plan" in awaited.about and not flag:
         return f"cfes playbook approve {run_id} --key KEY"
-    return f"cfes playbook signal {run_id} {name} @FILE{flag}"
+    return f"cfes playbook signal {run_id} {shlex.quote(name)} @FILE{flag}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -120,8 +121,8 @@ def _commands(draft: Draft) -> list[str]:
     if draft.signal is None:
         return [show]
     if draft.event == "needs_approval":
-        return [show, f"cfes playbook approve {draft.run_id}"]
-    return [show, f"cfes playbook signal {draft.run_id} {draft.signal} @FILE"]
+        return [show, f"cfes playbook approve {draft.run_id} --key KEY"]
+    return [show, f"cfes playbook signal {draft.run_id} {shlex.quote(draft.signal)} @FILE"]
 
 
 def _cut(value: Fact) -> Fact:

@@ -43,6 +43,14 @@ def test_every_channel_gets_the_notification(monkeypatch: pytest.MonkeyPatch) ->
     assert {request.headers["webhook-id"] for request in webhook.requests} == {result["message_id"]}
 
 
+def test_a_signal_of_a_sub_playbook_is_named_with_its_steps() -> None:
+    for signal in ("approval", "job/approval", "sweeps[0]/carry-out/approval"):
+        assert notify.run({"title": "T", "signal": signal})["sent"] == 0
+    for signal in ("", "/approval", "job/", "job//approval", "sweeps[]/approval", "job/approval; rm", "a\nb"):
+        with pytest.raises(ParameterError):
+            notify.run({"title": "T", "signal": signal})
+
+
 def test_an_unknown_channel_is_refused_before_anything_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     with receiver() as running:
         set_channels(monkeypatch, environment("slack", running.url))

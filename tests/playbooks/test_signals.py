@@ -100,6 +100,16 @@ def _no_action(action: str, params: dict[str, Any]) -> dict[str, Any]:
     raise AssertionError(f"no step runs {action} with {params}")
 
 
+def test_the_command_that_answers_a_run_of_for_each_is_quoted_for_a_shell(tmp_path: Path) -> None:
+    each = 'steps: [{id: jobs, playbook: child, for_each: [1], with: {n: "{{ item }}"}}]\n'
+    child = f"inputs: {{n: {{type: integer, description: N.}}}}\n{CHILD}"
+    waiting = driving.run(
+        playbook_of(each, child=child), {}, run_action=_no_action, clock=FakeClock(), directory=tmp_path / "run"
+    )
+    assert waiting.error is not None
+    assert "cfes playbook signal run-1 'jobs[0]/approval' @FILE" in waiting.error["help"]
+
+
 def test_every_driver_describes_a_pause_in_the_same_way_and_takes_the_short_name(
     nested: Playbook, tmp_path: Path
 ) -> None:

@@ -82,7 +82,7 @@ def test_a_notification_has_the_documented_format_and_all_its_parts(kind: str) -
     sender = "billing@invoice-portal.example" if kind == "webhook" else "billing[@]invoice-portal[.]example"
     assert sender in seen.text
     assert f"cfes playbook show {RUN}" in seen.texts
-    assert f"cfes playbook approve {RUN}" in seen.texts
+    assert f"cfes playbook approve {RUN} --key KEY" in seen.texts
     assert seen.links == []
     if kind != "webhook":
         assert [part for part in ("Approval needed", "1,409", "not known") if part not in seen.text] == []
@@ -99,10 +99,11 @@ def test_a_link_to_the_run_replaces_the_commands(kind: str) -> None:
 
 
 @each_kind
-def test_another_signal_is_answered_with_a_file(kind: str) -> None:
+@pytest.mark.parametrize(("signal", "word"), [("decision", "decision"), ("asks[1]/decision", "'asks[1]/decision'")])
+def test_another_signal_is_answered_with_a_file(kind: str, signal: str, word: str) -> None:
     with receiver(CHECKS[kind]) as running:
-        _, seen = sent_to(running, kind, replace(APPROVAL, event="stalled", signal="decision"))
-    assert f"cfes playbook signal {RUN} decision @FILE" in seen.texts
+        _, seen = sent_to(running, kind, replace(APPROVAL, event="stalled", signal=signal))
+    assert f"cfes playbook signal {RUN} {word} @FILE" in seen.texts
 
 
 @each_kind

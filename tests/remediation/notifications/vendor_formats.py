@@ -34,7 +34,9 @@ class Seen(NamedTuple):
 # What a client would make a link of in a plain text: a scheme, a host name, an address.
 LINK = re.compile(r"\w://|\w\.[^\W\d]|\w@\w|(?<!\S)@\w")
 # The commands that answer a run. Nothing in them is from a mailbox.
-COMMAND = re.compile(r"cfes playbook (?:show|approve) [\w.-]+|cfes playbook signal [\w.-]+ \w+ @FILE", re.ASCII)
+COMMAND = re.compile(
+    r"cfes playbook (?:show [\w.-]+|approve [\w.-]+ --key KEY|signal [\w.-]+ (?:\w+|'[\w\[\]/-]+') @FILE)", re.ASCII
+)
 # Zero-width characters, and those that reorder a line.
 INVISIBLE = re.compile("[\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
 MOST_TEAMS_BYTES = 28 * 1024
