@@ -23,15 +23,17 @@ def findings(id_or_path: str) -> list[Finding]:
         path = Path(id_or_path)
         if not path.exists():
             library.find(id_or_path)
-    effects = {name: action.effect for name, action in catalog.available().items()}
-    return checker.check_source(path, *_schemas(), effects, bundle=lambda playbook: library.with_parts(playbook, path))
+    return checker.check_source(
+        path, *_schemas(), _effects(), bundle=lambda playbook: library.with_parts(playbook, path)
+    )
 
 
 def require_sound(playbook: Playbook) -> None:
     """Check a playbook, and each one that it runs, before it runs. Raises: PlaybookInvalid with every error."""
-    problems = [finding.problem() for finding in checker.check(playbook, *_schemas()) if finding.severity == "error"]
+    own = checker.check(playbook, *_schemas(), _effects())
+    problems = [finding.problem() for finding in own if finding.severity == "error"]
     for name, part in playbook.parts.items():
-        found = checker.check(part.model_copy(update={"parts": playbook.parts}), *_schemas())
+        found = checker.check(part.model_copy(update={"parts": playbook.parts}), *_schemas(), _effects())
         problems += [
             Problem(pointer=below("/parts", name) + finding.pointer, message=finding.message)
             for finding in found
@@ -49,3 +51,7 @@ def _schemas() -> tuple[dict[str, Schema], dict[str, Schema]]:
         {name: action.params.model_json_schema() for name, action in actions},
         {name: action.result.model_json_schema(mode="serialization") for name, action in actions},
     )
+
+
+def _effects() -> dict[str, str]:
+    return {name: action.effect for name, action in catalog.available().items()}

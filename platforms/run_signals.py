@@ -46,6 +46,12 @@ def send(store: RunStore, run_id: str, signal: Signal, *, clock: Clock, sent_by:
             f"the run does not accept this value for the signal {name}", problems=problems, help="Nothing was sent."
         )
     not_taken = [each.value for each in store.signals(run_id) if each.name == name and each.taken_at is None]
+    # A later pause of this name would take it. An approval can't: it is bound to its plan.
+    if PLAN not in expected.about and len(expected.values) + len(not_taken) >= expected.count:
+        raise ParameterError(
+            f"the signal {name} has been sent before, and the run {run_id} has not taken it yet",
+            help=f"Nothing was sent. Continue the run: cfes playbook resume {run_id}",
+        )
     check_approval(expected, signal.value, clock, not_taken=not_taken)
     return store.send_signal(run_id, name, signal.value, sent_by)
 

@@ -42,8 +42,8 @@ def check(
 
     actions: the JSON Schema of each action's parameters, by ID. results: the schemas of the results; with them the
     check also covers the fields of results that expressions read. effects: read, write or irreversible, by action; with
-    them the check warns of a check step that refuses only after a change, and of a job without a plan. The playbooks
-    in `parts` are checked only for what the playbook's own steps need of them.
+    them the check refuses changes in `at_end`, and warns of a check step that refuses only after a change, and of a job
+    without a plan. The playbooks in `parts` are checked only for what the playbook's own steps need of them.
     """
     program = compiled(playbook)
     found = [error(p["pointer"], p["message"]) for p in problems_of(playbook) if not _is_in_part(p)]
@@ -56,6 +56,9 @@ def check(
     for number, step in enumerate(playbook.steps):
         of_step = _step(step, below("/steps", number), program, playbook.parts, actions, effects or {})
         found += (finding for finding in of_step if finding.pointer not in uncompiled)
+    for number, last in enumerate(playbook.at_end):
+        of_last = _last_action(last, below("/at_end", number), program, actions, effects or {})
+        found += (finding for finding in of_last if finding.pointer not in uncompiled)
     for place in every:
         found += read_problems(playbook, program, place, results or {})
     found += _late_refusals(playbook, effects or {})
@@ -189,6 +192,19 @@ def _action(step: ActionStep, pointer: str, program: Program, actions: Mapping[s
     known = known_parts(program, program.fields[below(pointer, "with")].tree)
     for problem in mismatches(schema, known, below(pointer, "with"), closed=True):
         yield error(problem["pointer"], problem["message"])
+
+
+def _last_action(
+    step: ActionStep, pointer: str, program: Program, actions: Mapping[str, Schema], effects: Mapping[str, str]
+) -> Iterator[Finding]:
+    """Yield the problems of an action in `at_end`. A run's result does not report what it changes."""
+    yield from _action(step, pointer, program, actions)
+    if effects.get(step.action, "read") != "read":
+        message = f"{shown(step.action)} is not read-only; at_end takes only actions that read, such as notify"
+        yield error(below(pointer, "action"), message)
+    for name in ("repeat", "on_error", "keep"):
+        if name in step.model_fields_set:
+            yield error(below(pointer, name), f"`{name}` has no effect in at_end: its actions run once")
 
 
 def _handlers(step: ActionStep | PlaybookStep, pointer: str) -> Iterator[Finding]:

@@ -141,6 +141,28 @@ def test_an_error_is_found(text: str, pointer: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("action", "pointer", "message"),
+    [
+        ("{action: move}", "/action", "'move' is not read-only; at_end takes only actions that read, such as notify"),
+        ("{action: raed}", "/action", "unknown action 'raed'"),
+        ("{action: move-named, with: {id: 1}}", "/with/id", ""),
+        ("{action: read, on_error: [{type: '*', do: continue}]}", "/on_error", "`on_error` has no effect in at_end"),
+        ("{action: read, repeat: {until: true, sleep: 1, limit: 2}}", "/repeat", "`repeat` has no effect in at_end"),
+        ("{action: read, keep: [n]}", "/keep", "`keep` has no effect in at_end"),
+    ],
+)
+def test_an_action_at_the_end_is_checked_and_only_reads(action: str, pointer: str, message: str) -> None:
+    found = findings_of(f"steps: [{{set: {{a: 1}}}}]\nat_end: [{action}]")
+    assert ("error", f"/at_end/0{pointer}", message) in [(level, at, text[: len(message)]) for level, at, text in found]
+
+
+def test_a_playbook_that_changes_mail_at_its_end_is_not_run() -> None:
+    playbook = from_document(load(f"{HEAD}steps: [{{set: {{a: 1}}}}]\nat_end: [{{action: move-messages}}]").document())
+    with pytest.raises(PlaybookInvalid, match="'move-messages' is not read-only"):
+        require_sound(playbook)
+
+
+@pytest.mark.parametrize(
     ("accepts", "pointer", "reason"),
     [
         ("{type: string, enum: [1, true]}", "/enum", "no value is possible: none of 1, true fits the other rules"),

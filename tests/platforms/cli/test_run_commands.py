@@ -437,6 +437,16 @@ class TestSignal:
         with open_store() as store:
             assert store.signals(waiting) == []
 
+    def test_a_second_answer_to_one_question_is_refused(self, cfes: Cfes, waiting: str) -> None:
+        """The run would take it as the answer of a later question with the same name."""
+        assert cfes("playbook", "signal", waiting, "answer", '"go"').code == 0
+        ended = cfes("playbook", "signal", waiting, "answer", '"stop"')
+        assert (ended.code, ended.error["type"], ended.error["applied"]) == (2, "ParameterError", "no")
+        assert "has been sent before" in ended.error["message"]
+        assert f"Nothing was sent. Continue the run: cfes playbook resume {waiting}" in ended.error["help"]
+        with open_store() as store:
+            assert [signal.value for signal in store.signals(waiting)] == ["go"]
+
     @pytest.mark.parametrize("value", ['"perhaps"', "true", '{"go": true}', '["go"]', "", "1"])
     def test_a_value_that_the_pause_does_not_accept_is_refused(self, cfes: Cfes, waiting: str, value: str) -> None:
         ended = cfes("playbook", "signal", waiting, "answer", value)
