@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from core.errors import ParameterError
 from platforms.cli.commands import options
 from platforms.cli.inputs.documents import read_bytes
+from platforms.cli.inputs.input_values import InputFlag
 from platforms.cli.views.errors import report_errors
 from platforms.cli.views.layout import facts, paragraph, whole
 from platforms.cli.views.palette import BAD, GOOD
 from platforms.cli.views.screen import Screen
 from remediation.evidence.approval_check import ApprovalState, BundleClaims, bundle_claims
-from remediation.evidence.verification import Verification, verify
+from remediation.evidence.verification import Verification, verified_blocks, verify
 from remediation.evidence.verification_words import files_words, headline, signature_words
+from remediation.exports.files.atomic_file import atomic_file
+from remediation.exports.files.path_checks import checked_destination
 
 NOT_VERIFIED = 8
+
+# The report of a bundle that an export made.
+REPORT = "report.html"
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -28,18 +36,23 @@ def verify_(
     public_key: Annotated[
         str | None, typer.Option(metavar="FILE", help="The Ed25519 public key (PEM) that must have signed the bundle.")
     ] = None,
+    report: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Write the bundle's report, a page for your browser, to this file."),
+    ] = None,
     output: options.Output = None,
 ) -> None:
-    """Verify the files, the signature and the approvals of an evidence bundle. Needs no connection, changes nothing.
+    """Verify the files, the signature and the approvals of an evidence bundle. Needs no connection.
 
     The command checks that every file is unchanged, that the signature is valid for --public-key, and that the bundle
     has the approvals that its policy requires. Without --public-key it does not check the signature.
 
     Exit 0: all checks passed. Exit 8: a file is missing, changed or extra; the signature is missing, invalid or of
-    another key; or approvals are missing or invalid. Exit 2: the bundle or the key can't be read.
+    another key; or approvals are missing or invalid. Exit 2: the bundle or the key can't be read. The report of a
+    bundle with such a problem is not written.
     """
     screen = Screen(output)
-    with report_errors(screen):
+    with report_errors(screen, [InputFlag("--report", "/destination")]):
         found = verify(bundle, None if public_key is None else read_bytes(public_key, "--public-key"))
         claims = bundle_claims(bundle, found)
         if screen.json:
@@ -48,6 +61,21 @@ def verify_(
             _show(screen, bundle, found, claims)
         if not (found.verified and claims.check.good):
             raise typer.Exit(NOT_VERIFIED)
+        if report is not None:
+            _write_report(bundle, found, report)
+            screen.say(f"Report written to {report}.")
+
+
+def _write_report(bundle: str, found: Verification, report: str) -> None:
+    """Write the bundle's report to a file of mode 0600. Raises: ParameterError, OutputError."""
+    page = found.manifest.file(REPORT)
+    if page is None:
+        raise ParameterError(
+            f"the bundle has no {REPORT}", help="Nothing was written. To make a report of its job: cfes render-report"
+        )
+    with atomic_file(checked_destination(Path(report)), name=report) as file:
+        for block in verified_blocks(bundle, page):
+            file.write(block)
 
 
 def _document(bundle: str, found: Verification, claims: BundleClaims) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def _show_result(screen: Screen, outcome: Outcome, *, service_ended: bool) -> No
     screen.say(f"{outputs[done]:,} of {discovered:,} {done}{others}", GOOD if all_well else WARNING)
     bundle = _file(outcome, ".zip")
     if bundle is not None:
-        screen.command("report", f"unzip -p {shlex.quote(bundle)} report.html > report.html")
+        screen.command("report", shlex.join(["cfes", "verify", bundle, "--report", "report.html"]))
     if service_ended:
         screen.say("  The sandbox ended with the run. To try a retry or an undo, start one with `cfes sandbox`.", QUIET)
     else:

@@ -54,7 +54,7 @@ def test_the_closing_lines_of_a_partial_run_have_counts_and_commands(connected: 
     others = {name: int(count) for count, name in re.findall(r"(\d+) (\w+)", found[3])}
     assert moved + sum(others.values()) == discovered
     after = screen[found.end() :]
-    assert "report: unzip -p case/evidence.zip report.html > report.html" in after
+    assert "report: cfes verify case/evidence.zip --report report.html" in after
     assert ("retry-failed-messages --job-id" in after) == ("failed" in others)
     assert "undo (dry run): cfes restore-messages --export case/evidence.zip" in after
 
@@ -99,7 +99,7 @@ def test_the_closing_lines_of_a_demo_name_no_retry_or_restore(
     screen = COLOR_CODES.sub(
         "", connected("demo", "--alert", str(EXAMPLE_ALERT), "--directory", "case", terminal=True).err
     )
-    assert "report: unzip -p case/evidence.zip report.html > report.html" in screen
+    assert "report: cfes verify case/evidence.zip --report report.html" in screen
     assert "The sandbox ended with the run." in screen
     assert not re.search(r"cfes (?:retry|restore)", screen)
 

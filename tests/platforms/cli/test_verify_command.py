@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from actions.shapes.example_job import example_job
 from remediation.evidence.manifest import SIGNATURE
 from remediation.guardrails.policy.document import canonical, policy_document, policy_hash
 from remediation.guardrails.policy.policy import Policy
+from tests.conftest import EXAMPLE_ALERT
 from tests.platforms.cli.conftest import Cfes
 from tests.remediation.evidence.test_bundle import OTHER_PUBLIC, PUBLIC, make_bundle
 
@@ -28,6 +30,24 @@ def test_an_unchanged_bundle_is_reported_as_verified(name: str, cfes: Cfes, tmp_
     assert shown.code == 0
     assert ": verified\nEvery file is unchanged, and there is no signature." in shown.out
     assert ended.document["evidence_sha256"] in shown.out.replace("\n", "").replace(" ", "")
+
+
+def test_the_report_is_written_only_from_a_verified_bundle(connected: Cfes, tmp_path: Path) -> None:
+    run = ("playbook", "run", "phish-campaign-purge", "-i", str(EXAMPLE_ALERT), "--directory", "case", "--yes")
+    assert connected(*run).code == 0
+    bundle, page = Path("case/evidence.zip"), tmp_path / "report.html"
+    given = ("verify", str(bundle), "--report", str(page))
+    assert connected(*given).code == 0
+    assert page.read_bytes() == zipfile.ZipFile(bundle).read("report.html")
+    page.unlink()
+    bundle.write_bytes(b"#!/bin/sh\n" + bundle.read_bytes())
+    assert (connected(*given).code, page.exists()) == (8, False)
+
+
+def test_a_bundle_without_a_report_is_refused_with_report(cfes: Cfes, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "case.zip")
+    missing = cfes("verify", str(bundle), "--report", str(tmp_path / "report.html"), "--output", "table")
+    assert (missing.code, "the bundle has no report.html" in missing.err) == (2, True)
 
 
 def test_each_changed_missing_or_extra_file_is_named(cfes: Cfes, tmp_path: Path) -> None:
