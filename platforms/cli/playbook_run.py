@@ -105,7 +105,7 @@ def _begin_or_continue(screen: Screen, store: RunStore, prepared: Prepared, term
         return _report_ended(screen, prepared.ended, prepared.plan, terms)
     if prepared.begun:
         screen.say(f"A run for this key has begun before: {prepared.run_id}. This command continues it.", WARNING)
-    return _drive_and_show(screen, store, prepared, terms, connected=connected, resumed=prepared.begun)
+    return _drive_and_show(screen, store, prepared, terms, connected=connected)
 
 
 # The exit code of several runs is the first of these that a run has: the most urgent comes first.
@@ -186,7 +186,7 @@ def resume_in(screen: Screen, store: RunStore, run: RunSummary, terms: Terms, pa
         if not outcome.resumable:
             return _report_ended(screen, outcome, None, terms)
     prepared = Prepared(run.run_id, Path(run.directory), resume_of(store, run.run_id), begun=True)
-    return _drive_and_show(screen, store, prepared, terms, resumed=True, patience=patience)
+    return _drive_and_show(screen, store, prepared, terms, patience=patience)
 
 
 def _store(terms: Terms) -> AbstractContextManager[RunStore]:
@@ -207,7 +207,6 @@ def _drive_and_show(
     terms: Terms,
     *,
     connected: bool = False,
-    resumed: bool = False,
     patience: Patience = STAY,
 ) -> int:
     """Run or resume a playbook, show how it ended, and return the exit code."""
@@ -216,7 +215,7 @@ def _drive_and_show(
     def make_gate(away: Callable[[], AbstractContextManager[None]], previews: Previews) -> approval.Gate:
         if terms.yes:
             return approval.Gate()
-        return approval.AskingGate(screen, away, previews, thinking, resumed=resumed, flags=terms.flags)
+        return approval.AskingGate(screen, away, previews, thinking, resumed=prepared.begun, flags=terms.flags)
 
     if patience == STAY:
         # A person at the terminal sees what the run waits for. Without one nobody would end the process.
