@@ -54,7 +54,7 @@ def check(
     found += _outputs(program)
     uncompiled = {problem["pointer"] for problem in program.problems}
     for number, step in enumerate(playbook.steps):
-        of_step = _step(step, below("/steps", number), program, actions, effects or {})
+        of_step = _step(step, below("/steps", number), program, playbook.parts, actions, effects or {})
         found += (finding for finding in of_step if finding.pointer not in uncompiled)
     for number, last in enumerate(playbook.at_end):
         of_last = _last_action(last, below("/at_end", number), program, actions, effects or {})
@@ -113,10 +113,10 @@ def _step(
     step: Step,
     pointer: str,
     program: Program,
+    parts: Mapping[str, Playbook],
     actions: Mapping[str, Schema],
     effects: Mapping[str, str],
 ) -> Iterator[Finding]:
-    parts = program.playbook.parts
     match step:
         case ActionStep():
             yield from _action(step, pointer, program, actions)

@@ -21,7 +21,7 @@ from platforms.cli.step_approval import agrees, can_ask
 from platforms.cli.views.errors import report_errors, show
 from platforms.cli.views.run import RunView
 from platforms.cli.views.run_end import seconds_of, show_closing
-from platforms.cli.views.run_list import show_run, show_runs
+from platforms.cli.views.run_list import OpenedRun, show_run, show_runs
 from platforms.cli.views.screen import Screen
 from platforms.playbook_session import find_run, open_store
 from playbooks.drivers import local
@@ -328,7 +328,8 @@ def show_run_of(screen: Screen, run: str) -> None:
         found = find_run(store, run)
         stored = store.read(found.run_id)
         playbook, state = local.opened(stored)
-        show_run(screen, found, playbook, state, driven=run_following.is_driven(store, found.run_id))
+        driven = run_following.is_driven(store, found.run_id)
+        show_run(screen, OpenedRun(found, playbook, state, driven))
 
 
 def register(app: typer.Typer) -> None:

@@ -10,7 +10,7 @@ from core.clock import SystemClock
 from core.instants import format_shortest
 from platforms import run_signals
 from platforms.cli import temporal_runs
-from platforms.cli.views.run_list import show_run, show_runs
+from platforms.cli.views.run_list import OpenedRun, show_run, show_runs
 from platforms.cli.views.screen import Screen
 from playbooks.engine.engine import next_commands
 from playbooks.engine.signals import awaited_signals
@@ -31,7 +31,8 @@ def show_run_of(screen: Screen, run_id: str) -> None:
     """Show a run: its steps with their times, its changes, and what it waits for. Raises: RunNotFound."""
     found = temporal_runs.find(run_id)
     playbook, state = temporal_runs.opened(run_id)
-    show_run(screen, replace(found, directory=state.directory), playbook, state, driven=True, flag=FLAG)
+    found = replace(found, directory=state.directory)
+    show_run(screen, OpenedRun(found, playbook, state, driven=True, flag=FLAG))
 
 
 def send(screen: Screen, run_id: str, name: str, value: Any) -> None:

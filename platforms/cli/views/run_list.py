@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from core.instants import parse_timestamp, whole_second
@@ -12,7 +13,7 @@ from platforms.cli.views.layout import facts, paragraph, stacked
 from platforms.cli.views.palette import BAD, GOOD, QUIET, STRONG, WARNING
 from platforms.cli.views.screen import Screen
 from platforms.cli.views.tables import Column, grid, named_values, near
-from playbooks.drivers.outcome import answer_to, outcome_of
+from playbooks.drivers.outcome import Outcome, answer_to, outcome_of
 from playbooks.drivers.store.records import ENDED, RunSummary
 from playbooks.engine.changes import changes
 from playbooks.engine.engine import next_commands
@@ -57,34 +58,27 @@ def show_runs(screen: Screen, found: Sequence[RunSummary]) -> None:
     grid(screen.out, _COLUMNS, rows)
 
 
-def show_run(
-    screen: Screen, run: RunSummary, playbook: Playbook, state: RunState, *, driven: bool, flag: str = ""
-) -> None:
-    """Show a run: its inputs' key, its steps, what it changed, and what it waits for. driven: a process has it.
+@dataclass(frozen=True)
+class OpenedRun:
+    """A run to show. driven: a process has it. flag: the flag of another engine, for commands to copy."""
 
-    flag: the flag of another engine, for commands to copy.
-    """
+    summary: RunSummary
+    playbook: Playbook
+    state: RunState
+    driven: bool
+    flag: str = ""
+
+
+def show_run(screen: Screen, opened: OpenedRun) -> None:
+    """Show a run: its key, its steps, what it changed, and what it waits for."""
+    run, playbook, state = opened.summary, opened.playbook, opened.state
     outcome = outcome_of(playbook, state)
-    ended = outcome.status in ENDED
-    found = changes(playbook, state)
     if screen.json:
-        document: dict[str, Any] = {
-            **dict(vars(run)),
-            "driven": driven,
-            "inputs": state.inputs,
-            "steps": [_step(at) for at in steps_reached(playbook, state)],
-            "changes": [dict(vars(change)) for change in found],
-            "waits_for": outcome.waits_for,
-            "exit_code": outcome.exit_code if ended else None,
-            "outputs": outcome.outputs,
-            "error": outcome.error if ended or not driven else None,
-            "message": outcome.message,
-        }
-        screen.write_json(document)
+        screen.write_json(_document(opened, outcome))
         return
     paragraph(screen.out, f"{run.run_id}: {playbook.title}", STRONG)
     rows: list[tuple[str, object]] = [
-        ("status", _status(run, driven=driven)),
+        ("status", _status(run, driven=opened.driven)),
         ("key", run.key or "none"),
         ("started", whole_second(run.started_at)),
         ("updated", whole_second(run.updated_at)),
@@ -95,29 +89,46 @@ def show_run(
     for at in steps_reached(playbook, state):
         _show_step(screen, at)
     screen.out.print()
+    found = changes(playbook, state)
     paragraph(screen.out, "; ".join(map(str, found)) if found else "It has changed nothing so far.", indent=0)
     if outcome.outputs:
         facts(screen.out, [row for row in named_values(outcome.outputs) if row[1] != ""])
-    if not ended:
-        _show_next(screen, run, playbook, state, driven=driven, flag=flag)
+    if outcome.status not in ENDED:
+        _show_next(screen, opened)
     elif outcome.error is not None:
         show_closing_error(screen, outcome.error, outcome.exit_code)
-        if outcome.resumable and not flag:
+        if outcome.resumable and not opened.flag:
             screen.command("resume", f"cfes playbook resume {run.run_id}")
     elif outcome.message is not None:
         screen.say(outcome.message)
 
 
-def _show_next(
-    screen: Screen, run: RunSummary, playbook: Playbook, state: RunState, *, driven: bool, flag: str
-) -> None:
-    for name, awaited in awaited_signals(next_commands(playbook, state)).items():
+def _document(opened: OpenedRun, outcome: Outcome) -> dict[str, Any]:
+    playbook, state = opened.playbook, opened.state
+    ended = outcome.status in ENDED
+    return {
+        **dict(vars(opened.summary)),
+        "driven": opened.driven,
+        "inputs": state.inputs,
+        "steps": [_step(at) for at in steps_reached(playbook, state)],
+        "changes": [dict(vars(change)) for change in changes(playbook, state)],
+        "waits_for": outcome.waits_for,
+        "exit_code": outcome.exit_code if ended else None,
+        "outputs": outcome.outputs,
+        "error": outcome.error if ended or not opened.driven else None,
+        "message": outcome.message,
+    }
+
+
+def _show_next(screen: Screen, opened: OpenedRun) -> None:
+    run_id = opened.summary.run_id
+    for name, awaited in awaited_signals(next_commands(opened.playbook, opened.state)).items():
         received = f" ({len(awaited.values)} of {awaited.count} received)" if awaited.count > 1 else ""
         screen.say(f"It waits for the signal {name}{received} until {whole_second(awaited.until)}.", STRONG)
         facts(screen.out, list(named_values({name: value for name, value in awaited.about.items() if name != "plan"})))
-        screen.command("answer", answer_to(run.run_id, name, awaited, flag))
-    if not driven:
-        screen.command("resume", f"cfes playbook resume {run.run_id}")
+        screen.command("answer", answer_to(run_id, name, awaited, opened.flag))
+    if not opened.driven:
+        screen.command("resume", f"cfes playbook resume {run_id}")
 
 
 def _status(run: RunSummary, *, driven: bool) -> str:
