@@ -79,7 +79,7 @@ def _send_to_all(notification: Notification, channels: Sequence[Channel], client
                 channel.name, channel.kind, "failed", error=f"a defect of the pack: {InternalError.of(error).message}"
             )
 
-    # Daemons, because a receiver that hangs must not block the exit of a process that was told to end.
+    # Daemons, because a receiver that hangs must not block the exit of a process.
     threads = [Thread(target=send_one, args=one, name="notify", daemon=True) for one in enumerate(channels)]
     for thread in threads:
         thread.start()

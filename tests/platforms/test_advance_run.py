@@ -415,6 +415,6 @@ def test_the_command_line_and_python_serve_it_too(tmp_path: Path, capsys: pytest
     assert json.loads(capsys.readouterr().out)["next"] == "signal"
 
 
-def test_its_example_is_valid() -> None:
+def test_the_example_of_advance_run_is_valid() -> None:
     ACTION.check(ACTION.example_params)
     Result.model_validate(ACTION.example_result)

@@ -134,7 +134,7 @@ def runs(with_: str, more: str = "") -> str:
         ("steps: [{check: '${{ true }}', otherwise: x}]", "/steps/0/check", "write {{ … }} without the $"),
     ],
 )
-def test_an_error_is_found(text: str, pointer: str, message: str) -> None:
+def test_the_check_finds_each_mistake_at_its_place(text: str, pointer: str, message: str) -> None:
     found = findings_of(text, broken='steps: [{check: "{{ nothing }}", otherwise: x}]')
     errors = [(at, text[: len(message)]) for severity, at, text in found if severity == "error"]
     assert errors == [(pointer, message)], found
@@ -302,7 +302,7 @@ def test_an_input_that_nobody_can_give_is_an_error() -> None:
         ),
     ],
 )
-def test_a_warning_is_given(text: str, pointer: str, message: str) -> None:
+def test_the_check_warns_at_its_place(text: str, pointer: str, message: str) -> None:
     keyless = "steps: [{id: c, action: create, with: {plan: p}}]"
     found = findings_of(text, waiting=WAITING, moving=MOVING, keyless=keyless)
     assert [(s, at, text[: len(message)]) for s, at, text in found] == [("warning", pointer, message)], found

@@ -339,7 +339,7 @@ class TestResume:
         assert f"This run has already ended, so nothing was run: {waiting} (completed)." in shown
         assert "playbook watch" not in shown
 
-    def test_a_run_or_due_is_needed(self, cfes: Cfes, waiting: str) -> None:
+    def test_resume_needs_a_run_or_due(self, cfes: Cfes, waiting: str) -> None:
         for given, wrong in (((), "RUN or --due is missing"), ((waiting, "--due"), "give RUN or --due, not both")):
             ended = cfes("playbook", "resume", *given)
             assert (ended.code, ended.error["message"]) == (2, wrong)

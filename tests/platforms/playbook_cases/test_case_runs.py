@@ -145,7 +145,7 @@ def test_a_fault_that_no_call_meets_is_a_difference(run_tests: RunCases) -> None
     ]
 
 
-def test_an_error_of_any_type_can_stand_in_for_an_action(run_tests: RunCases) -> None:
+def test_a_case_can_replace_an_action_with_an_error_of_any_type(run_tests: RunCases) -> None:
     error = "{{type: {}, message: made up}}"
     results = run_tests(
         "".join(

@@ -31,7 +31,7 @@ LATER = datetime.fromisoformat("2027-01-01T00:00:00Z")
 
 
 class TestLocation:
-    def test_the_setting_names_the_file(self) -> None:
+    def test_cfes_state_names_the_file_of_the_store(self) -> None:
         assert default_path({"CFES_STATE": "/srv/cfes/mine.db"}) == Path("/srv/cfes/mine.db")
 
     @pytest.mark.parametrize(

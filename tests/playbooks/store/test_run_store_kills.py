@@ -96,7 +96,7 @@ def forget(path: Path) -> None:
         store.forget("run-1", ended_before=LATER)
 
 
-def test_a_run_is_created_or_not(tmp_path: Path) -> None:
+def test_a_killed_process_has_created_a_whole_run_or_none(tmp_path: Path) -> None:
     existed = []
     for path in for_each_kill(tmp_path, nothing, create):
         with open_store(path) as store:
@@ -123,7 +123,7 @@ def test_a_state_is_written_with_its_signals_or_not(tmp_path: Path) -> None:
     assert set(written) == {False, True}
 
 
-def test_a_run_is_forgotten_or_not(tmp_path: Path) -> None:
+def test_a_killed_process_has_deleted_a_run_with_its_signals_or_not_at_all(tmp_path: Path) -> None:
     forgotten = []
     for path in for_each_kill(tmp_path, create_ended, forget):
         with open_store(path) as store:

@@ -43,7 +43,7 @@ def other_process(path: Path) -> Iterator[int]:
         os.waitpid(child, 0)
 
 
-def test_a_second_process_is_told_who_has_the_run(path: Path) -> None:
+def test_the_refusal_of_a_second_process_names_the_first(path: Path) -> None:
     with other_process(path) as process, open_store(path) as store:
         with pytest.raises(RunInProgress) as caught:
             store.hold("run-1")
