@@ -90,11 +90,16 @@ def open_temporary_store(directory: Path) -> RunStore:
 def scope_of(environment: Mapping[str, str] | Connection) -> str:
     """Return where the key of a run is valid: one account of one service."""
     if isinstance(environment, Connection):
-        account, url = environment.account_id, environment.base_url
+        url = environment.base_url
     else:
-        account = environment.get(ACCOUNT, "")
         url = environment.get(BASE_URL) or Connection.model_fields["base_url"].default
-    return f"{str(url).rstrip('/').lower()} {account.strip().lower()}"
+    return f"{str(url).rstrip('/').lower()} {account_of(environment) or ''}"
+
+
+def account_of(environment: Mapping[str, str] | Connection) -> str | None:
+    """Return the account that actions change, or None if it is not set."""
+    account = environment.account_id if isinstance(environment, Connection) else environment.get(ACCOUNT, "")
+    return account.strip().lower() or None
 
 
 def find_run(store: RunStore, run: str, environment: Mapping[str, str] | None = None) -> RunSummary:
@@ -228,11 +233,13 @@ def drive(
     before_resume: BeforeResume | None = None,
     run_action: ActionRunner | None = None,
     patience: Patience = STAY,
+    account: str | None = None,
 ) -> Outcome:
     """Begin or resume a run with `start`, and return how it ended.
 
     before_action: called before each action, once the connection is open; it stops the run by raising.
-    run_action: called in place of `session.run`. Raises: what `start` and `before_action` raise.
+    run_action: called in place of `session.run`. account: that of the actions, if known.
+    Raises: what `start` and `before_action` raise.
     """
 
     def prepare_action(upcoming: Upcoming) -> None:
@@ -252,5 +259,6 @@ def drive(
             before_action=prepare_action,
             before_resume=before_resume,
             patience=patience,
+            account=account,
         )
     )

@@ -14,6 +14,7 @@ from platforms.playbook_checks import require_sound
 from platforms.playbook_session import (
     CALLS,
     Start,
+    account_of,
     drive,
     find_run,
     is_connected,
@@ -82,7 +83,8 @@ def _drive(start: Start, place: Path, connection: EmailSecurity | None, *, conne
         if connect_first:
             # Without a connection, no run is left behind.
             session.connect()
-        return drive(session, start).closing_document()
+        account = account_of(os.environ if connection is None else connection.connection)
+        return drive(session, start, account=account).closing_document()
 
 
 def _with_left(ended: Outcome, plan: Mapping[str, Any] | None, connection: EmailSecurity | None) -> dict[str, Any]:

@@ -37,6 +37,7 @@ from platforms.playbook_session import (
     CALLS,
     STAY,
     Prepared,
+    account_of,
     find_run,
     is_connected,
     open_store,
@@ -283,6 +284,7 @@ def drive(
                 before_resume=require_person,
                 run_action=run_action,
                 patience=patience,
+                account=account_of(os.environ if terms.environment is None else terms.environment),
             )
         except (KeyboardInterrupt, EndedBySignal) as ended:
             stack.close()

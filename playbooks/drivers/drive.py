@@ -107,7 +107,8 @@ class Hooks:
     `run_action(action, params)` returns the action's result or raises PackError, which the Outcome then has. Any other
     exception, such as KeyboardInterrupt, is raised and leaves a run to resume. `before_action` is called before an
     action is recorded as begun; its exceptions are raised and leave the run before that action. `before_resume` is
-    called with the remaining steps, before anything is run or written.
+    called with the remaining steps, before anything is run or written. `account`: the account of the actions, if known;
+    a run stays with the account that it began with.
     """
 
     run_action: RunActionFunction
@@ -116,6 +117,7 @@ class Hooks:
     before_action: BeforeAction | None = None
     before_resume: BeforeResume | None = None
     patience: Patience = Patience()
+    account: str | None = None
 
 
 # The next event, or: read the run's commands and signals again, or leave the run.

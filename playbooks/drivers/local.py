@@ -29,7 +29,14 @@ from playbooks.engine.engine import advance, begin, interrupted_at, resumed
 from playbooks.engine.history import steps_reached
 from playbooks.engine.state import ActionTraits, End, RunState, open_state
 from playbooks.language.bundling import every_step
-from playbooks.language.errors import PlaybookInvalid, RunMoved, RunNotFound, RunRecordRefused, StateRefused
+from playbooks.language.errors import (
+    PlaybookInvalid,
+    RunMoved,
+    RunNotFound,
+    RunOfOtherAccount,
+    RunRecordRefused,
+    StateRefused,
+)
 from playbooks.language.format import Playbook
 from playbooks.language.loading import from_document
 
@@ -51,7 +58,9 @@ def run(
     """
     directory = absolute_directory(directory)
     now = hooks.clock.now()
-    state = begin(playbook, inputs, run_id=run_id, now=now, directory=str(directory), traits=traits)
+    state = begin(
+        playbook, inputs, run_id=run_id, now=now, directory=str(directory), traits=traits, account=hooks.account
+    )
     open_private_directory(directory, create=True)
     with store.create(_new_run(playbook, state, state.key)) as held:
         drive = Drive(playbook, held, hooks)
@@ -66,11 +75,12 @@ def resume(run_id: str, *, store: RunStore, hooks: Hooks) -> Outcome:
     A run that failed in an action repeats the step of that action. A run that ended otherwise returns its outcome and
     runs nothing.
 
-    Raises: RunNotFound, RunInProgress, RunRecordRefused (damaged, edited, another key), DirectoryUnusable,
-    StateRefused, RunRecordUnwritable and the errors of the run store.
+    Raises: RunNotFound, RunInProgress, RunOfOtherAccount, RunRecordRefused (damaged, edited, another key),
+    DirectoryUnusable, StateRefused, RunRecordUnwritable and the errors of the run store.
     """
     with store.hold(run_id) as held:
         playbook, before, in_flight = _opened(held.stored())
+        _refuse_other_account(before, hooks.account)
         open_private_directory(Path(before.directory), create=False)
         state = resumed(playbook, before, now=hooks.clock.now(), interrupted=in_flight)
         if hooks.before_resume is not None:
@@ -84,6 +94,14 @@ def resume(run_id: str, *, store: RunStore, hooks: Hooks) -> Outcome:
             drive.write(state)
             drive.report(steps_reached(playbook, before), reached)
         return drive.to_the_end(state)
+
+
+def _refuse_other_account(state: RunState, account: str | None) -> None:
+    if None not in (state.account, account) and state.account != account:
+        raise RunOfOtherAccount(
+            f"the run {shown(state.run_id, 210)} belongs to the account {shown(state.account)}, and the settings name "
+            f"the account {shown(account)}"
+        )
 
 
 def cancel(run_id: str, *, store: RunStore, clock: Clock, reason: str) -> Outcome:

@@ -63,11 +63,12 @@ def begin(
     now: datetime,
     directory: str,
     traits: Mapping[str, ActionTraits] | None = None,
+    account: str | None = None,
 ) -> RunState:
     """Return the first state of a run. directory: the folder for its files; now: with a time zone.
 
     traits: what the engine knows of each action, by ID. With traits the engine continues and repeats actions by itself,
-    and the run's closing error lists the changes of earlier steps.
+    and the run's closing error lists the changes of earlier steps. account: the account that the run belongs to.
     Raises: PlaybookInvalid if an expression does not compile, ParameterError if inputs or the key are invalid.
     """
     key = run_key(playbook, inputs)
@@ -76,6 +77,7 @@ def begin(
         playbook=PlaybookVersion(id=playbook.id, sha256=playbook.sha256),
         run_id=run_id,
         key=key,
+        account=account,
         directory=directory,
         started_at=instants.format_shortest(now),
         inputs=accepted,

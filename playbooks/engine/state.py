@@ -1,7 +1,7 @@
 """The state of a run: one plain JSON document with everything that a driver has to keep.
 
     {"state": 2,
-     "playbook": {"id", "sha256"},  "run_id", "key", "directory", "started_at",  "inputs": {…},
+     "playbook": {"id", "sha256"},  "run_id", "key", "account", "directory", "started_at",  "inputs": {…},
      "traits": {action id: {"effect", "resumable", "repeatable", "keyed"}}, if the driver gave them,
      "position": index of the current step,  "commands": number of commands so far,
      "steps": {step id: {"status", "started", "ended", "attempts", "repeats", "retries", "result", "error",
@@ -142,6 +142,7 @@ class RunState(_Part):
     playbook: PlaybookVersion
     run_id: str
     key: str | None = None
+    account: str | None = None
     directory: str
     started_at: str
     inputs: dict[str, Any]

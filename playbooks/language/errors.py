@@ -73,6 +73,12 @@ class RunMoved(StateRefused):
     )
 
 
+class RunOfOtherAccount(StateRefused):
+    """The run began with another account than that of this process."""
+
+    default_help = "Nothing was run. Resume it with the token and the account that it began with."
+
+
 class RunStoreUnusable(ParameterError):
     """The run store can't be used: its place, its owner or its content. A second attempt would fail too."""
 

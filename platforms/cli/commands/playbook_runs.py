@@ -30,7 +30,7 @@ from playbooks.drivers.outcome import outcome_of
 from playbooks.drivers.run_store import RunStore
 from playbooks.drivers.store.records import ENDED, STATUSES, RunSummary
 from playbooks.engine.signals import Signal
-from playbooks.language.errors import RunEnded
+from playbooks.language.errors import RunEnded, RunOfOtherAccount
 
 # With --due, a run that would sleep longer is left for the next call.
 LONGEST_SLEEP = 30.0
@@ -129,6 +129,8 @@ def _resume_due(screen: Screen, terms: playbook_run.Terms) -> int:
                 if run_following.is_driven(store, found.run_id):
                     continue
                 codes.append(playbook_run.resume_in(screen, store, found, terms, Patience(longest_sleep=LONGEST_SLEEP)))
+            except RunOfOtherAccount:
+                continue  # the cron job of that account resumes it
             except PackError as error:
                 show(screen, error)
                 codes.append(error.exit_code)

@@ -13,7 +13,7 @@ import pytest
 
 from actions.contract.action import Action
 from connectors.email_security import EmailSecurity
-from platforms.playbook_session import open_store
+from platforms.playbook_session import ACCOUNT, open_store
 from playbooks.drivers.store.location import default_path
 from tests.clock import FakeClock
 from tests.conftest import EXAMPLE_ALERT
@@ -348,6 +348,36 @@ class TestResume:
         with open_store() as store, store.hold(waiting):
             ended = cfes("playbook", "cancel", waiting)
             assert ended.document == {"run_id": waiting, "status": "cancelling", "applied": None, "job_id": None}
+
+
+class TestOtherAccount:
+    """A run store can hold the runs of several accounts."""
+
+    @pytest.fixture
+    def elsewhere(self, ask: Callable[..., CommandResult], cfes: Cfes, monkeypatch: pytest.MonkeyPatch) -> str:
+        """The ID of a run that can go on, of another account than that of the settings."""
+        monkeypatch.setenv(ACCOUNT, "aa11")
+        run_id = str(ask().document["run_id"])
+        cfes("playbook", "signal", run_id, "answer", '"go"')
+        monkeypatch.setenv(ACCOUNT, "bb22")
+        return run_id
+
+    def test_a_run_is_resumed_with_its_own_account_only(
+        self, cfes: Cfes, elsewhere: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        refused = cfes("playbook", "resume", elsewhere)
+        assert (refused.code, refused.error["type"], refused.error["applied"]) == (2, "RunOfOtherAccount", "no")
+        assert "belongs to the account 'aa11', and the settings name the account 'bb22'" in refused.error["message"]
+        monkeypatch.setenv(ACCOUNT, "AA11")
+        assert cfes("playbook", "resume", elsewhere).document["status"] == "completed"
+
+    def test_runs_of_other_accounts_are_not_due(
+        self, cfes: Cfes, elsewhere: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ended = cfes("playbook", "resume", "--due")
+        assert (ended.code, ended.out) == (0, "")
+        monkeypatch.setenv(ACCOUNT, "aa11")
+        assert cfes("playbook", "resume", "--due").document["run_id"] == elsewhere
 
 
 class TestDue:
