@@ -55,14 +55,16 @@ def verify_(
     with report_errors(screen, [InputFlag("--report", "/destination")]):
         found = verify(bundle, None if public_key is None else read_bytes(public_key, "--public-key"))
         claims = bundle_claims(bundle, found)
+        good = found.verified and claims.check.good
+        if good and report is not None:
+            _write_report(bundle, found, report)
         if screen.json:
             screen.write_json(_document(bundle, found, claims))
         else:
             _show(screen, bundle, found, claims)
-        if not (found.verified and claims.check.good):
+        if not good:
             raise typer.Exit(NOT_VERIFIED)
         if report is not None:
-            _write_report(bundle, found, report)
             screen.say(f"Report written to {report}.")
 
 

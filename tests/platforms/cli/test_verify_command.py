@@ -48,6 +48,7 @@ def test_a_bundle_without_a_report_is_refused_with_report(cfes: Cfes, tmp_path: 
     bundle = make_bundle(tmp_path / "case.zip")
     missing = cfes("verify", str(bundle), "--report", str(tmp_path / "report.html"), "--output", "table")
     assert (missing.code, "the bundle has no report.html" in missing.err) == (2, True)
+    assert "verified" not in missing.out
 
 
 def test_each_changed_missing_or_extra_file_is_named(cfes: Cfes, tmp_path: Path) -> None:
