@@ -43,7 +43,9 @@ def send(store: RunStore, run_id: str, signal: Signal, *, clock: Clock, sent_by:
     problems = signal_problems(expected, signal.value)
     if problems:
         raise ParameterError(
-            f"the run does not accept this value for the signal {name}", problems=problems, help="Nothing was sent."
+            f"the run does not accept this value for the signal {name}",
+            problems=problems,
+            help=f"Nothing was sent. To see which values the run accepts: cfes playbook show {run_id}",
         )
     not_taken = [each.value for each in store.signals(run_id) if each.name == name and each.taken_at is None]
     # A later pause of this name would take it. An approval can't: it is bound to its plan.

@@ -273,7 +273,7 @@ def drive(
 
         def require_person(steps: Sequence[Step]) -> None:
             if not terms.yes and terms.interrupted is None:
-                approval.require_person(screen, steps)
+                approval.require_person(screen, steps, begun=prepared.run_id if prepared.begun else None)
 
         try:
             return playbook_session.drive(

@@ -61,14 +61,15 @@ def not_approved(run_id: str, changes: Sequence[Change]) -> NotApproved:
     return error
 
 
-def require_person(screen: Screen, steps: Sequence[Step]) -> None:
-    """Check that somebody can confirm the steps that need it. Raises: NobodyToAsk."""
+def require_person(screen: Screen, steps: Sequence[Step], *, begun: str | None = None) -> None:
+    """Check that somebody can confirm the steps that need it. begun: the ID of a resumed run. Raises: NobodyToAsk."""
     need_answer = [s for s in steps if isinstance(s, ActionStep) and catalog.find(s.action).asks_first(s.with_)]
     if need_answer and not can_ask(screen):
         step = need_answer[0]
         raise NobodyToAsk(
             f"step {step.id!r} ({step.action}) needs a confirmation before it changes anything, and there is no "
-            "terminal to ask on"
+            "terminal to ask on",
+            help=None if begun is None else f"Nothing was run. To skip the question: {resuming(begun)} --yes",
         )
 
 
@@ -170,7 +171,7 @@ class AskingGate(Gate):
 def done_so_far(upcoming: Upcoming) -> str:
     """Describe what a resumed run has changed, or may have changed, so far."""
     found = possible_changes(upcoming)
-    return f"Resuming a run. {sentence_of(found) if found else 'It has changed nothing so far.'}"
+    return f"Resuming a run. {sentence_of(found) if found else 'The run has changed nothing so far.'}"
 
 
 def possible_changes(upcoming: Upcoming) -> list[Change]:

@@ -19,6 +19,7 @@ from platforms.cli.commands import approve, options, playbook_temporal
 from platforms.cli.inputs.documents import read_bytes
 from platforms.cli.step_approval import agrees, can_ask
 from platforms.cli.views.errors import report_errors, show
+from platforms.cli.views.palette import QUIET
 from platforms.cli.views.run import RunView
 from platforms.cli.views.run_end import seconds_of, show_closing
 from platforms.cli.views.run_list import OpenedRun, show_run, show_runs
@@ -98,7 +99,7 @@ def resume(
         typer.Option(
             "--due",
             help="Resume every run whose time has come: a sleep that is over, a signal that came, a pause that timed "
-            "out, or a process that was killed. For cron.",
+            "out, or a process that was killed. For cron: add --yes if a run changes mail.",
         ),
     ] = False,
     yes: options.Yes = False,
@@ -123,6 +124,7 @@ def resume(
 
 def _resume_due(screen: Screen, terms: playbook_run.Terms) -> int:
     codes: list[int] = []
+    refused = 0
     with open_store() as store:
         for found in _due(store):
             try:
@@ -132,9 +134,11 @@ def _resume_due(screen: Screen, terms: playbook_run.Terms) -> int:
             except RunOfOtherAccount:
                 continue  # the cron job of that account resumes it
             except PackError as error:
+                screen.say(f"Run {found.run_id}", QUIET)
                 show(screen, error)
+                refused += 1
                 codes.append(error.exit_code)
-    screen.say(f"{counted(len(codes), 'run')} resumed.")
+    screen.say(f"{counted(len(codes) - refused, 'run')} resumed{f', {refused} refused' if refused else ''}.")
     return playbook_run.worst_of(codes)
 
 

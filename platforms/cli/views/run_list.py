@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -90,7 +91,7 @@ def show_run(screen: Screen, opened: OpenedRun) -> None:
         _show_step(screen, at)
     screen.out.print()
     found = changes(playbook, state)
-    paragraph(screen.out, "; ".join(map(str, found)) if found else "It has changed nothing so far.", indent=0)
+    paragraph(screen.out, "; ".join(map(str, found)) if found else "The run has changed nothing so far.", indent=0)
     if outcome.outputs:
         facts(screen.out, [row for row in named_values(outcome.outputs) if row[1] != ""])
     if outcome.status not in ENDED:
@@ -124,8 +125,10 @@ def _show_next(screen: Screen, opened: OpenedRun) -> None:
     run_id = opened.summary.run_id
     for name, awaited in awaited_signals(next_commands(opened.playbook, opened.state)).items():
         received = f" ({len(awaited.values)} of {awaited.count} received)" if awaited.count > 1 else ""
-        screen.say(f"It waits for the signal {name}{received} until {whole_second(awaited.until)}.", STRONG)
-        facts(screen.out, list(named_values({name: value for name, value in awaited.about.items() if name != "plan"})))
+        screen.say(f"The run waits for the signal {name}{received} until {whole_second(awaited.until)}.", STRONG)
+        facts(screen.out, list(named_values({key: value for key, value in awaited.about.items() if key != "plan"})))
+        if awaited.accepts:
+            facts(screen.out, [("accepts", json.dumps(awaited.accepts))])
         screen.command("answer", answer_to(run_id, name, awaited, opened.flag))
     if not opened.driven:
         screen.command("resume", f"cfes playbook resume {run_id}")

@@ -77,7 +77,8 @@ class TestConfirmationAfterResume:
     def test_a_resume_without_a_terminal_needs_yes(self, connected: Cfes, sandbox: RunningSandbox) -> None:
         ended = connected(*RESUME)
         assert (ended.code, jobs(sandbox)) == (2, 0)
-        assert "--yes" in ended.error["help"]
+        assert ended.error["help"].startswith("Nothing was run. To skip the question: cfes playbook resume ")
+        assert ended.error["help"].endswith(" --yes")
         assert connected(*RESUME, "--yes").code == 0
 
     def test_a_failed_step_is_confirmed_again(
@@ -90,7 +91,7 @@ class TestConfirmationAfterResume:
             patch.setattr(Action, "run", only_for("create-move-job", raise_rate_limited))
             connected("playbook", "run", purge, "-i", str(EXAMPLE_ALERT), "--directory", "case", "--yes")
         ended = connected(*RESUME, terminal=True, typed="n\n")
-        assert "It has changed nothing so far." in COLOR_CODES.sub("", ended.err)
+        assert "The run has changed nothing so far." in COLOR_CODES.sub("", ended.err)
         assert (ended.code, jobs(sandbox)) == (3, 0)
 
     def test_a_retried_step_is_confirmed_once_after_a_resume(

@@ -220,8 +220,8 @@ class TestShow:
         assert (shown["driven"], shown["changes"], shown["exit_code"]) == (False, [], None)
         assert shown["waits_for"]["signal"] == "answer"
         text = screen_of(cfes("playbook", "show", waiting, terminal=True))
-        assert "It has changed nothing so far." in text
-        assert "It waits for the signal answer until 2026-11-20T17:02:35Z." in text
+        assert "The run has changed nothing so far." in text
+        assert "The run waits for the signal answer until 2026-11-20T17:02:35Z." in text
         assert f"cfes playbook signal {waiting} answer @FILE" in text
         assert f"cfes playbook resume {waiting}" in text
 
