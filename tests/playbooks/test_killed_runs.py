@@ -146,7 +146,7 @@ def test_a_run_killed_at_any_point_and_resumed_has_each_effect_once(
     playbook_id: str, twice: bool, make_world: MakeWorld
 ) -> None:
     effects, points = without_a_kill(playbook_id, make_world)
-    for point in range(points):
+    for point in range(0, points, 3 if twice else 1):
         again = point * 7 % points if twice else None
         assert kill_and_resume(playbook_id, point, again, make_world) == effects, (point, again)
 
