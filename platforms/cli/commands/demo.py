@@ -51,7 +51,7 @@ def demo(
     messages: Annotated[int, typer.Option(metavar="NUMBER", help="How many messages the sandbox has.")] = 20_000,
     directory: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Directory for the run's files. [default: cfes-runs/ID-TIME-RANDOM]"),
+        typer.Option(metavar="DIR", help="Directory for the run's files. [default: cfes-runs/RUN_ID]"),
     ] = None,
     playbook: Annotated[str, typer.Option(metavar="ID_OR_PATH", help="The playbook to run.")] = PLAYBOOK,
     output: options.Output = None,

@@ -83,7 +83,7 @@ def test_a_person_sees_one_line_for_each_case(small: Cfes) -> None:
 def test_cases_are_chosen_by_name(small: Cfes) -> None:
     assert small("playbook", "test", "small.test.yaml", "--case", "WAITS").document["failed"] == 0
     ended = small("playbook", "test", "small.test.yaml", "--case", "nothing")
-    assert (ended.code, ended.error["message"]) == (2, "no case has this name")
+    assert (ended.code, ended.error["message"]) == (2, "no case has the text of --case in its name")
 
 
 @pytest.mark.parametrize("name", ["absent", "absent.test.yaml", "absent.yaml"])
