@@ -43,7 +43,9 @@ def show_cases(screen: Screen, files: Iterable[tuple[Loaded, Iterable[CaseResult
             }
         )
     if passed + failed == 0:
-        raise ParameterError("no case has the text of --case in its name", help="Nothing was run. Change --case, or leave it out.")
+        raise ParameterError(
+            "no case has the text of --case in its name", help="Nothing was run. Change --case, or leave it out."
+        )
     if screen.json:
         screen.write_json({"passed": passed, "failed": failed, "files": documents})
     else:
