@@ -35,6 +35,7 @@ from playbooks.drivers.tick_state import Run, open_run
 from playbooks.engine.commands import RunAction
 from playbooks.engine.engine import begin, run_key
 from playbooks.engine.signals import Signal
+from playbooks.engine.state import refuse_other_account
 from playbooks.language.bundling import bundled
 from playbooks.language.format import Playbook
 from playbooks.language.inputs import accept
@@ -121,6 +122,7 @@ def advance_run(p: Params, api: EmailSecurity) -> Result:
     key, files = seal_key(), PlacedRunFiles(api.clock)
     if p.state is not None:
         run = open_run(p.state, key=key, files=files, find=lambda source: _playbook(source)[1])
+        refuse_other_account(run.state, api.connection.account_id.lower())
     else:
         run = _begin(p, api)
         files.open(run.state.directory)
@@ -222,6 +224,7 @@ def _begin(p: Params, api: EmailSecurity) -> Run:
         directory=directory.rstrip("/"),
         traits=traits(),
         now=api.clock.now(),
+        account=api.connection.account_id.lower(),
     )
     return Run(source, playbook, state)
 

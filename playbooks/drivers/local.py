@@ -27,13 +27,12 @@ from playbooks.engine.changes import resumable
 from playbooks.engine.commands import Cancelled, Place
 from playbooks.engine.engine import advance, begin, interrupted_at, resumed
 from playbooks.engine.history import steps_reached
-from playbooks.engine.state import ActionTraits, End, RunState, open_state
+from playbooks.engine.state import ActionTraits, End, RunState, open_state, refuse_other_account
 from playbooks.language.bundling import every_step
 from playbooks.language.errors import (
     PlaybookInvalid,
     RunMoved,
     RunNotFound,
-    RunOfOtherAccount,
     RunRecordRefused,
     StateRefused,
 )
@@ -80,7 +79,7 @@ def resume(run_id: str, *, store: RunStore, hooks: Hooks) -> Outcome:
     """
     with store.hold(run_id) as held:
         playbook, before, in_flight = _opened(held.stored())
-        _refuse_other_account(before, hooks.account)
+        refuse_other_account(before, hooks.account)
         open_private_directory(Path(before.directory), create=False)
         state = resumed(playbook, before, now=hooks.clock.now(), interrupted=in_flight)
         if hooks.before_resume is not None:
@@ -94,14 +93,6 @@ def resume(run_id: str, *, store: RunStore, hooks: Hooks) -> Outcome:
             drive.write(state)
             drive.report(steps_reached(playbook, before), reached)
         return drive.to_the_end(state)
-
-
-def _refuse_other_account(state: RunState, account: str | None) -> None:
-    if None not in (state.account, account) and state.account != account:
-        raise RunOfOtherAccount(
-            f"the run {shown(state.run_id, 210)} belongs to the account {shown(state.account)}, and the settings name "
-            f"the account {shown(account)}"
-        )
 
 
 def cancel(run_id: str, *, store: RunStore, clock: Clock, reason: str) -> Outcome:

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.json_values import Json, NotPlainJson, below, plain, shown
 from core.validation_text import plain_message
-from playbooks.language.errors import StateRefused
+from playbooks.language.errors import RunOfOtherAccount, StateRefused
 from playbooks.language.format import ActionStep, PauseStep, Playbook, PlaybookStep, SleepStep
 
 Status = Literal["completed", "refused", "incomplete", "failed", "cancelled"]
@@ -181,6 +181,15 @@ def open_state(playbook: Playbook, document: Mapping[str, Json]) -> RunState:
         ) from None
     _refuse_contradictions(playbook, playbook.parts, state)
     return state
+
+
+def refuse_other_account(state: RunState, account: str | None) -> None:
+    """Raise RunOfOtherAccount if the run began with another account than this one. Unknown accounts are allowed."""
+    if None not in (state.account, account) and state.account != account:
+        raise RunOfOtherAccount(
+            f"the run {shown(state.run_id, 210)} belongs to the account {shown(state.account)}, and the settings name "
+            f"the account {shown(account)}"
+        )
 
 
 def _of_this_version(document: Any) -> Any:

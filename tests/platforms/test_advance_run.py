@@ -276,6 +276,16 @@ def test_a_playbook_of_your_own_waits_for_its_signal(sandbox: RunningSandbox, tm
     assert (found["next"], found["result"]["status"]) == ("done", "completed")
 
 
+def test_a_run_is_continued_with_its_own_account_only(
+    sandbox: RunningSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = StateMachine(sandbox)
+    found = machine.call(own_run("job-1", tmp_path))
+    monkeypatch.setenv("CLOUDFLARE_ACCOUNT_ID", "another")
+    with pytest.raises(Exception, match="and the settings name the account 'another'"):
+        machine.call({**found["run"], "signals": [{"name": "go"}]})
+
+
 def test_two_environments_of_the_function_continue_one_run(environment: dict[str, str], tmp_path: Path) -> None:
     job_id = cfes.run("create-move-job", {"search_params": CAMPAIGN, "destination": "JunkEmail"})["job_id"]
     settings = {**environment, "CFES_PLAN_KEY": PLAN_KEY, "CFES_LOG": "off"}
