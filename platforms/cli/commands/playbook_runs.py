@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import os
-from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
@@ -24,6 +23,7 @@ from platforms.cli.views.run import RunView
 from platforms.cli.views.run_end import seconds_of, show_closing
 from platforms.cli.views.run_list import OpenedRun, show_run, show_runs
 from platforms.cli.views.screen import Screen
+from platforms.due_runs import due_runs
 from platforms.playbook_session import find_run, open_store
 from playbooks.drivers import local
 from playbooks.drivers.drive import CANCEL, Patience
@@ -35,9 +35,6 @@ from playbooks.language.errors import RunEnded, RunOfOtherAccount
 
 # With --due, a run that would sleep longer is left for the next call.
 LONGEST_SLEEP = 30.0
-
-# How far runs are searched that wait for a signal.
-MOST_RUNS = 1000
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="The run's ID, the beginning of its ID, or its directory.")]
 
@@ -126,7 +123,7 @@ def _resume_due(screen: Screen, terms: playbook_run.Terms) -> int:
     codes: list[int] = []
     refused = 0
     with open_store() as store:
-        for found in _due(store):
+        for found in due_runs(store, SystemClock().now()):
             try:
                 if run_following.is_driven(store, found.run_id):
                     continue
@@ -140,19 +137,6 @@ def _resume_due(screen: Screen, terms: playbook_run.Terms) -> int:
                 codes.append(error.exit_code)
     screen.say(f"{counted(len(codes) - refused, 'run')} resumed{f', {refused} refused' if refused else ''}.")
     return playbook_run.worst_of(codes)
-
-
-def _due(store: RunStore) -> list[RunSummary]:
-    """Return the runs that can continue now."""
-    now = SystemClock().now() + timedelta(seconds=1)
-    timed = store.runs(status=("sleeping", "waiting"), due_before=now, limit=MOST_RUNS)
-    waiting = [
-        run
-        for run in store.runs(status=("waiting",), limit=MOST_RUNS)
-        if any(signal.taken_at is None for signal in store.signals(run.run_id))
-    ]
-    killed = store.runs(status=("running",), limit=MOST_RUNS)
-    return list({run.run_id: run for run in (*timed, *waiting, *killed)}.values())
 
 
 def signal(

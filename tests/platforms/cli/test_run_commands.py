@@ -434,6 +434,17 @@ class TestDue:
             assert self.due(cfes) == []
         assert self.due(cfes) == ["completed"]
 
+    def test_one_run_with_a_damaged_id_does_not_stop_the_others(
+        self, cfes: Cfes, waiting: str, ask: Callable[..., CommandResult]
+    ) -> None:
+        other = ask("case-2").document["run_id"]
+        cfes("playbook", "signal", waiting, "answer", '"go"')
+        execute(default_path(os.environ), "UPDATE run SET run_id = '../x' WHERE run_id = ?", other)
+        ended = cfes("playbook", "resume", "--due")
+        documents = [json.loads(line) for line in ended.out.splitlines()]
+        assert ended.code == 2
+        assert [each.get("status") or each["error"]["type"] for each in documents] == ["RunNotFound", "completed"]
+
     def test_one_damaged_run_does_not_stop_the_others(
         self, cfes: Cfes, waiting: str, ask: Callable[..., CommandResult]
     ) -> None:
