@@ -23,6 +23,8 @@ def explained(document: Json, error: ValidationError) -> list[Problem]:
     """Return the errors of pydantic in the format's terms, joined by place: it reports one for each possible kind."""
     merged: dict[str, str] = {}
     for detail in error.errors(include_url=False):
+        if detail["loc"] == ("outputs", "str") and isinstance(_value_at(document, ["outputs"]), dict):
+            continue  # of the two kinds of outputs, this map is the other one
         problem = _explained(document, dict(detail))
         earlier = merged.get(problem["pointer"])
         merged[problem["pointer"]] = problem["message"] if earlier is None else f"{earlier}, or {problem['message']}"
@@ -55,6 +57,8 @@ def has_unquoted_expression(text: str, line: int | None) -> bool:
 
 def _explained(document: Json, error: dict[str, Any]) -> Problem:
     location = [part for part in error["loc"] if part not in _TAGS]
+    if location[:1] == ["outputs"]:
+        del location[1:2]  # the kind of outputs, a map or one expression
     while location and not _exists(document, location[:-1]):
         location.pop()
     key = str(location[-1]) if location else ""

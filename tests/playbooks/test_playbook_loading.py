@@ -118,6 +118,16 @@ def problems(text: str) -> dict[str, str]:
             "line 4: only one input can be primary, and n already is",
         ),
         (
+            HEAD + "outputs: {ok: 1, My Output: 2}\nsteps: [{id: x, action: y}]",
+            "/outputs/My Output",
+            "line 4: must start with a lower-case letter",
+        ),
+        (
+            HEAD + "outputs: [1]\nsteps: [{id: x, action: y}]",
+            "/outputs",
+            "line 4: must be a map of keys and values, or must be a string",
+        ),
+        (
             HEAD.replace("playbook: 1", "playbook: 2") + "steps: [{id: x, action: y}]",
             "/playbook",
             "line 1: must be the number 1, the version of the format: write `playbook: 1`",
