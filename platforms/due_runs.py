@@ -18,9 +18,11 @@ def due_runs(store: RunStore, now: datetime) -> list[RunSummary]:
     Runs that run include those of a killed process.
     """
     timed = store.runs(status=("sleeping", "waiting"), due_before=now + timedelta(seconds=1), limit=MOST_RUNS)
-    waiting = [run for run in store.runs(status=("waiting",), limit=MOST_RUNS) if _has_signal(store, run)]
+    # A sleeping run can have been cancelled.
+    resting = store.runs(status=("waiting", "sleeping"), limit=MOST_RUNS)
+    signalled = [run for run in resting if _has_signal(store, run)]
     running = store.runs(status=("running",), limit=MOST_RUNS)
-    return list({run.run_id: run for run in (*timed, *waiting, *running)}.values())
+    return list({run.run_id: run for run in (*timed, *signalled, *running)}.values())
 
 
 def _has_signal(store: RunStore, run: RunSummary) -> bool:

@@ -404,6 +404,18 @@ class TestDue:
         assert self.due(cfes) == ["completed"]
         assert self.due(cfes) == []
 
+    def test_a_sleep_that_was_cancelled_before_its_process_was_killed_is_due(
+        self, cfes: Cfes, clock: FakeClock
+    ) -> None:
+        def cancel_and_interrupt(_: float) -> None:
+            clock.moved = None
+            assert cfes("playbook", "cancel", "later-").document["status"] == "cancelling"
+            raise KeyboardInterrupt
+
+        clock.moved = cancel_and_interrupt
+        assert cfes("playbook", "run", "later.yaml").code == 130
+        assert self.due(cfes) == ["cancelled"]
+
     def test_a_signal_that_came_is_due(self, cfes: Cfes, waiting: str) -> None:
         cfes("playbook", "signal", waiting, "answer", '"go"')
         assert self.due(cfes) == ["completed"]
