@@ -72,7 +72,8 @@ def local_driver(playbook: Playbook, rounds: int, folder: Path) -> list[float]:
     """Return the elapsed time of a run with the local driver for each action, in milliseconds."""
     found = []
     hooks = Hooks(run_action=lambda *_: RESULT, clock=SystemClock())
-    with RunStore(folder / "store" / "runs.db", SealKey(b"a key of 16 bytes or more", "in the benchmark"), SystemClock()) as store:
+    key = SealKey(b"a key of 16 bytes or more", "in the benchmark")
+    with RunStore(folder / "store" / "runs.db", key, SystemClock()) as store:
         for number in range(rounds):
             run_id = f"{playbook.steps[0].id}-{number}"
             began = time.perf_counter()
