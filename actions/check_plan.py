@@ -58,7 +58,7 @@ class Params(ActionParams):
 
 class Result(ActionResult):
     fits: bool = Field(description="Whether the plan fits the alert, so that its job may be created.")
-    nothing_found: bool = Field(description="Whether there is nothing to change, which is no reason for alarm.")
+    nothing_found: bool = Field(description="Whether the plan has no message to change. This is not an error.")
     rule: str | None = Field(description="The rule that the plan breaks; null if it fits.")
     reason: str | None = Field(description="The reason, as sentences; null if the plan fits.")
 

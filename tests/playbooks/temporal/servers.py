@@ -199,6 +199,7 @@ def wait_until(holds: Callable[[], object], seconds: float = 60.0, every: float 
     ends = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < ends, "it does not happen"
+        # A server and workers in processes of their own have no clock that a test can move.
         time.sleep(every)
 
 
