@@ -34,7 +34,7 @@ $(VENV)/.runs: $(BIN)/python pyproject.toml constraints.txt core/version.py
 
 $(VENV)/.tests: $(VENV)/.runs
 	@echo "Adding the packages of the tests to $(VENV), once"
-	@$(PIP) --editable '.[approval,browser,cli,objectstore,parquet,sandbox,socks,temporal,test,lint]'
+	@$(PIP) --editable '.[approval,browser,cli,http,mcp,objectstore,otel,parquet,sandbox,socks,temporal,test,lint]'
 	@touch $@
 
 # In a separate environment: vcrpy patches botocore wherever it can import it, and the pack needs neither.

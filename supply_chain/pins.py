@@ -14,7 +14,7 @@ CONSTRAINTS = ROOT / "constraints.txt"
 PYPROJECT = ROOT / "pyproject.toml"
 
 # The extras in pyproject.toml for installations. The others are for development.
-RUNTIME_EXTRAS = ("approval", "cli", "objectstore", "parquet", "sandbox", "socks", "temporal")
+RUNTIME_EXTRAS = ("approval", "cli", "http", "mcp", "objectstore", "otel", "parquet", "sandbox", "socks", "temporal")
 DEVELOPMENT_EXTRAS = ("browser", "lint", "test")
 
 _PIN = re.compile(r"==(?P<version>[A-Za-z0-9.!+_-]+)")
