@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from functools import cache
 from typing import Any, NamedTuple
 
 import typer
@@ -67,19 +68,25 @@ class Commands(TyperGroup):
             if not ctx.resilient_parsing and not cmd_name.startswith("-"):
                 ctx.fail(f"unknown command {cmd_name[:100]!r}{did_you_mean(cmd_name, entries())}")
             return None
-        if entry.module:
-            app = importlib.import_module(entry.module).app
-        else:
-            app = importlib.import_module("platforms.cli.commands.action").app(cmd_name)
-        command = get_command(app)
-        command.name = cmd_name
-        return command
+        return _loaded(cmd_name, entry.module)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 -- Typer's own signature
         for group in GROUPS:
             with formatter.section(group):
                 listed = [(name, entry.title) for name, entry in entries().items() if entry.group == group]
                 formatter.write_dl(listed)
+
+
+@cache
+def _loaded(name: str, module: str) -> Any:
+    """Return a command. module: see `Entry`."""
+    if module:
+        app = importlib.import_module(module).app
+    else:
+        app = importlib.import_module("platforms.cli.commands.action").app(name)
+    command = get_command(app)
+    command.name = name
+    return command
 
 
 app = typer.Typer(

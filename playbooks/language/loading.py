@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -29,8 +30,13 @@ def load(source: str | Path) -> Playbook:
             raise PlaybookNotFound(f"the playbook {shown(str(source), 500)} can't be read: {error.strerror}") from None
         except UnicodeDecodeError:
             raise PlaybookInvalid(problems=[Problem(pointer="", message="the file is not UTF-8 text")]) from None
-    else:
-        text = source
+        return _load_text(text)
+    return _load_text(source)
+
+
+# A service and a worker load the same playbooks for every run.
+@lru_cache(maxsize=64)
+def _load_text(text: str) -> Playbook:
     try:
         found = read(text)
     except YamlRefused as error:
