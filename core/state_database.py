@@ -1,6 +1,6 @@
-"""The SQLite file in the state directory. It holds records that outlive a process and that processes share.
+"""The SQLite files in the state directory. They hold records that outlive a process and that processes share.
 
-Every access is one transaction under a lock, and is on disk when it ends. Only this user can read the file.
+Every access is one transaction under a lock, and is on disk when it ends. Only this user can read the files.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,8 +24,23 @@ FILE = "state.sqlite"
 LOCK_SECONDS = 30
 
 
+@dataclass(frozen=True)
+class StateFile:
+    """A file of the state directory. help: the advice if it can't be used."""
+
+    name: str = FILE
+    lock_seconds: float = LOCK_SECONDS
+    help: str = (
+        f"Nothing was changed. Check {FILE} in CFES_STATE_DIR. The directory must be private to this user and "
+        "the same for every process that runs actions."
+    )
+
+
+SHARED = StateFile()
+
+
 @contextmanager
-def state_database(setting: str | None, table: str) -> Iterator[sqlite3.Connection]:
+def state_database(setting: str | None, table: str, file: StateFile = SHARED) -> Iterator[sqlite3.Connection]:
     """Yield the database in an exclusive transaction. Commit at the end, or roll back after an exception.
 
     setting: the value of CFES_STATE_DIR. table: an SQL statement that creates the caller's table if it is missing.
@@ -32,10 +48,10 @@ def state_database(setting: str | None, table: str) -> Iterator[sqlite3.Connecti
     """
     import sqlite3  # noqa: PLC0415 -- few processes need it
 
-    path = private_directory(setting) / FILE
+    path = private_directory(setting) / file.name
     try:
         _check_file(path)
-        with closing(sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None)) as database:
+        with closing(sqlite3.connect(path, timeout=file.lock_seconds, isolation_level=None)) as database:
             # A committed record survives a power cut.
             database.execute("PRAGMA synchronous = EXTRA")
             database.execute("BEGIN IMMEDIATE")
@@ -45,9 +61,7 @@ def state_database(setting: str | None, table: str) -> Iterator[sqlite3.Connecti
     except (sqlite3.Error, OSError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ConnectionSettingsError(
-            f"{FILE} in the state directory can't be used: {reason}",
-            help=f"Nothing was changed. Check {FILE} in CFES_STATE_DIR. The directory must be private to this user and "
-            "the same for every process that runs actions.",
+            f"{file.name} in the state directory can't be used: {reason}", help=file.help
         ) from None
 
 

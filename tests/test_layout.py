@@ -32,6 +32,7 @@ BELOW = {
     "playbooks/drivers": ("playbooks/engine", "playbooks/language", "core"),
     "playbooks/drivers/store": ("playbooks/drivers/seal_key", "playbooks/language/errors", "core"),
     "platforms": ("actions", "playbooks", "remediation", "connectors", "core"),
+    "platforms/callers": ("connectors/connection", "core"),
     "platforms/cli/inputs": (
         *("platforms/schema_fields", "actions", "playbooks", "remediation", "connectors", "core"),
     ),
