@@ -33,9 +33,9 @@ CAMPAIGN = {"sender": "billing@invoice-portal.example", "start": "2026-11-13T15:
 PLAN_KEY = "a plan key of the tests, 32 characters or more"
 
 # Hypothesis uses the same examples each time. HYPOTHESIS_PROFILE=explore tries more and new ones.
-settings.register_profile("same", derandomize=True, database=None, deadline=None, max_examples=40)
+settings.register_profile("few", derandomize=True, database=None, deadline=None, max_examples=16)
+settings.register_profile("exhaustive", settings.get_profile("few"), max_examples=40)
 settings.register_profile("explore", deadline=None, print_blob=True)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 # The pack refuses a policy that its group can write, so tests write files without that permission.
 os.umask(0o022)
@@ -47,6 +47,11 @@ FOREIGN_SETTINGS = (
     *("CLOUDFLARE_", "CFES_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_"),
     *("AWS_", "GOOGLE_", "AZURE_"),
 )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    usual = "exhaustive" if config.getoption("--exhaustive") else "few"
+    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", usual))
 
 
 def pytest_sessionstart() -> None:

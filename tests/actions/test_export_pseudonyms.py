@@ -20,6 +20,7 @@ from sandbox.server import RunningSandbox
 from tests.actions.test_export import INLINE, Listing, finished_job, one_second_per_call, pages_of
 from tests.conftest import CAMPAIGN
 from tests.connectors.scripted import JOB_ID, PSEUDONYM_KEY, connected
+from tests.exhaustive import exhaustive_unless
 
 Connect = Callable[..., EmailSecurity]
 
@@ -75,7 +76,7 @@ def job_on_all_mail(api: EmailSecurity) -> str:
     return job_id
 
 
-@pytest.mark.parametrize("row_format", ["ndjson", "csv", "json"])
+@pytest.mark.parametrize("row_format", exhaustive_unless({"csv"}, ["ndjson", "csv", "json"]))
 def test_a_pseudonymized_export_holds_no_address_name_or_subject(
     row_format: str, api_with_key: EmailSecurity, tmp_path: Path
 ) -> None:

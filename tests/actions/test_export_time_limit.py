@@ -18,6 +18,7 @@ from remediation.exports.destinations import object_store
 from remediation.exports.formats import csv_table
 from tests.actions.test_export import Listing, one_second_per_call, pages_of
 from tests.connectors.scripted import JOB_ID, connected, envelope
+from tests.exhaustive import exhaustive_unless
 from tests.object_stores import Bucket
 
 ROWS = 3500
@@ -181,7 +182,9 @@ def test_an_export_without_a_time_budget_makes_no_trial(
     assert api.clock.monotonic() == pytest.approx(5 + SECONDS_TO_WRITE)
 
 
-@pytest.mark.parametrize("seconds", [3.0, 3.2, 3.6, 4.0, 4.5, 5.0, 5.4, 5.6, 6.5, 8.0])
+@pytest.mark.parametrize(
+    "seconds", exhaustive_unless({3.0, 4.5, 5.0, 8.0}, [3.0, 3.2, 3.6, 4.0, 4.5, 5.0, 5.4, 5.6, 6.5, 8.0])
+)
 def test_an_export_is_not_postponed_forever(
     seconds: float, slow_csv_writer: Callable[..., EmailSecurity], tmp_path: Path
 ) -> None:

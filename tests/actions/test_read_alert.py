@@ -72,7 +72,7 @@ def test_an_invalid_alert_is_refused_with_a_pointer(given: Any, pointer: str) ->
 
 
 def test_the_result_stays_small_for_a_hostile_alert(alert: dict[str, Any]) -> None:
-    long = "{{ 7*7 }} ../../x \u202e' OR 1=1 <script>" * 300
+    long = "{{ 7*7 }} ../../x \u202e' OR 1=1 <script>" * 60
     hostile = {
         **alert,
         "Subject": long[:2000],

@@ -47,6 +47,7 @@ from tests.chaos.schedule import drawn
 from tests.chaos.sdk import run_through_sdk
 from tests.chaos.tally import Tally, told
 from tests.chaos.workers import Hung, Stage
+from tests.exhaustive import exhaustive_unless
 
 ROOT = Path(__file__).parents[2]
 
@@ -136,7 +137,7 @@ def test_a_worker_that_keeps_its_turn_is_a_hang(monkeypatch: pytest.MonkeyPatch)
     over.set()
 
 
-@pytest.mark.parametrize("number", [3, 11, 59])
+@pytest.mark.parametrize("number", exhaustive_unless({59}, [3, 11, 59]))
 def test_a_case_follows_from_its_seed_alone(number: int) -> None:
     first, again = run_case(SEED, number), run_case(SEED, number)
     assert first.story == again.story
@@ -270,31 +271,45 @@ def _believes_forged_plans(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(clearance, "check_seal", lambda *_, **__: [])
 
 
+PROMISES_OF_EACH_RUN = {
+    _never_looks,
+    _posts_again_blindly,
+    _lets_twins_run,
+    _calls_the_unknown_unchanged,
+    _believes_every_export_complete,
+    _sends_a_lost_batch_again,
+    _takes_contradictions_for_refusals,
+}
+
+
 @pytest.mark.parametrize(
     ("broken", "known", "noticed"),
-    [
-        (_never_looks, 231, "was made without a look"),
-        (_posts_again_blindly, 74, "was made by the call that made"),
-        (_lets_twins_run, 244, "runs on"),
-        (_calls_the_unknown_unchanged, 74, "says that it changed nothing, and did"),
-        (_takes_any_request_for_the_same, 231, "gave the job of another request"),
-        (_searches_wider, 19, "does not do what"),
-        (_forgets_the_plans_window, 196, "messages that were not meant"),
-        (_believes_every_export_complete, 168, "rows complete"),
-        (_waits_out_a_refused_create, 276, "after the look that had shown no other"),
-        (_changes_without_a_look, 287, "were sent without a look"),
-        (_sends_a_lost_batch_again, 287, "were sent again without a look"),
-        (_believes_a_lost_batch_done, 258, "is told as succeeded, and was not"),
-        (_forgets_what_is_left, 128, "are neither done nor left"),
-        (_believes_forged_plans, 113, "made a job beyond what was found and approved"),
-        (_calls_a_lost_batch_unchanged, 287, "says that it changed nothing, and did: MOVE"),
-        (_believes_one_pass, 52, "was made by a look that began"),
-        (_compares_ids_as_they_are_spelled, 14, "does not show the job, which it did"),
-        (_ends_before_other_jobs_can_show, 17, "runs on beside"),
-        (_keeps_a_lost_stamp_to_itself, 241, "can't be recognised"),
-        (_takes_contradictions_for_refusals, 88, "says that it changed nothing, and did"),
-        (_waits_for_every_answer, 263, "made no call and did not end"),
-    ],
+    exhaustive_unless(
+        lambda case: case[0] in PROMISES_OF_EACH_RUN,
+        [
+            (_never_looks, 231, "was made without a look"),
+            (_posts_again_blindly, 74, "was made by the call that made"),
+            (_lets_twins_run, 244, "runs on"),
+            (_calls_the_unknown_unchanged, 74, "says that it changed nothing, and did"),
+            (_takes_any_request_for_the_same, 231, "gave the job of another request"),
+            (_searches_wider, 19, "does not do what"),
+            (_forgets_the_plans_window, 196, "messages that were not meant"),
+            (_believes_every_export_complete, 168, "rows complete"),
+            (_waits_out_a_refused_create, 276, "after the look that had shown no other"),
+            (_changes_without_a_look, 287, "were sent without a look"),
+            (_sends_a_lost_batch_again, 287, "were sent again without a look"),
+            (_believes_a_lost_batch_done, 258, "is told as succeeded, and was not"),
+            (_forgets_what_is_left, 128, "are neither done nor left"),
+            (_believes_forged_plans, 113, "made a job beyond what was found and approved"),
+            (_calls_a_lost_batch_unchanged, 287, "says that it changed nothing, and did: MOVE"),
+            (_believes_one_pass, 52, "was made by a look that began"),
+            (_compares_ids_as_they_are_spelled, 14, "does not show the job, which it did"),
+            (_ends_before_other_jobs_can_show, 17, "runs on beside"),
+            (_keeps_a_lost_stamp_to_itself, 241, "can't be recognised"),
+            (_takes_contradictions_for_refusals, 88, "says that it changed nothing, and did"),
+            (_waits_for_every_answer, 263, "made no call and did not end"),
+        ],
+    ),
 )
 def test_a_broken_promise_is_noticed(
     broken: Callable[[pytest.MonkeyPatch], None], known: int, noticed: str, monkeypatch: pytest.MonkeyPatch

@@ -14,6 +14,7 @@ import pytest
 from connectors.email_security import EmailSecurity
 from sandbox.message import Attachment, Message, Sender
 from sandbox.server import RunningSandbox
+from tests.exhaustive import exhaustive_unless
 from tests.playbooks.test_own_and_real_senders import BANK, CEO, FILE, SPOOFED, changed_messages, plant
 from tests.playbooks.test_shipped_playbooks import FALSE_POSITIVE, purge, run
 
@@ -68,7 +69,7 @@ class TestRealSenders:
             (OUTSIDER, {"Links": [LINK]}, {"links": (LINK,)}),
         ],
     )
-    @pytest.mark.parametrize("count", [30, 600])
+    @pytest.mark.parametrize("count", exhaustive_unless({30}, [30, 600]))
     def test_real_mail_is_protected_when_forged_mail_makes_its_share_small(
         self,
         count: int,
@@ -146,7 +147,9 @@ class TestOwnMail:
             "ceo@co\u00adrp.example",
         ],
     )
-    @pytest.mark.parametrize("recipients", [["x@partner.example"], ["dana@corp.example"]])
+    @pytest.mark.parametrize(
+        "recipients", exhaustive_unless([["dana@corp.example"]], [["x@partner.example"], ["dana@corp.example"]])
+    )
     def test_a_forged_colleague_in_any_spelling_moves_no_own_mail(
         self,
         recipients: list[str],

@@ -20,6 +20,7 @@ from sandbox.account import Opened, open_account
 from sandbox.cli import main
 from sandbox.server import CannotListenError, RunningSandbox, start
 from sandbox.settings import BadSettingsError, Settings
+from tests.exhaustive import exhaustive_unless
 
 PACKAGE = Path(sandbox.__file__).parent
 
@@ -44,7 +45,7 @@ def hangup() -> Iterator[None]:
     signal.signal(signal.SIGHUP, before)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", exhaustive_unless({signal.SIGTERM}, [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]))
 def test_the_command_prints_one_line_and_serves_until_a_signal(
     number: signal.Signals, alert_file: Path, wire: httpx.Client, hangup: None
 ) -> None:

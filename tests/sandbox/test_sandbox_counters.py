@@ -25,7 +25,7 @@ STEPS = st.lists(
 )
 
 
-@examples(max_examples=60, deadline=None, derandomize=True, database=None)
+@examples(max_examples=20, deadline=None, derandomize=True, database=None)
 @given(steps=STEPS, permanent=st.floats(0, 0.5), transient=st.floats(0, 0.5), lanes_busy=st.floats(5, 200))
 def test_the_counters_add_up_to_discovered_at_every_instant(
     steps: list[tuple[str, Any]], permanent: float, transient: float, lanes_busy: float

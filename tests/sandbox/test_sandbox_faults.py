@@ -84,10 +84,10 @@ def test_cut_json_has_the_right_content_length(run: Run, connect: Connect) -> No
 @pytest.mark.parametrize(("applied", "jobs"), [(False, 0), (True, 1)])
 def test_a_delay_can_exceed_the_callers_timeout(run: Run, connect: Connect, applied: bool, jobs: int) -> None:
     sandbox = run()
-    sandbox.state.faults.add("createBulkJob", "delay", seconds=1.5, applied=applied)
+    sandbox.state.faults.add("createBulkJob", "delay", seconds=0.7, applied=applied)
     client = connect(sandbox)
     with pytest.raises(httpx.ReadTimeout):
-        client.post(BULK, json=JOB, timeout=0.5)
+        client.post(BULK, json=JOB, timeout=httpx.Timeout(5, read=0.3))
     assert len(sandbox.state.truth()["jobs"]) == jobs
 
 

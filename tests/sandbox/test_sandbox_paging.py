@@ -10,6 +10,7 @@ from sandbox.account import Account
 from sandbox.message import Sender
 from sandbox.server import RunningSandbox
 from sandbox.settings import Pace
+from tests.exhaustive import exhaustive_unless
 
 Run = Callable[..., RunningSandbox]
 Connect = Callable[..., httpx.Client]
@@ -35,7 +36,7 @@ def _job_with(run: Run, connect: Connect, rows: int, **changes: Any) -> tuple[Ru
     return sandbox, client, f"investigate/bulk/{job_id}/messages"
 
 
-@pytest.mark.parametrize("rows", [0, 1, 999, 1000, 1001, 2500])
+@pytest.mark.parametrize("rows", exhaustive_unless({0, 1000, 1001}, [0, 1, 999, 1000, 1001, 2500]))
 def test_pages_contain_every_row_once(run: Run, connect: Connect, rows: int) -> None:
     _, client, path = _job_with(run, connect, rows)
     seen: list[str] = []

@@ -25,6 +25,7 @@ from remediation.jobs.row_count import RowCount
 from tests.chaos.exports.play import in_words, run_day
 from tests.chaos.exports.schedule import drawn
 from tests.chaos.exports.tally import Tally
+from tests.exhaustive import exhaustive_unless
 
 ROOT = Path(__file__).parents[3]
 
@@ -77,7 +78,9 @@ def test_the_fixed_days_draw_every_kind_of_trouble() -> None:
         assert {name in day.params for day in days} == {True, False}
 
 
-@pytest.mark.parametrize("number", [n for n in range(40) if drawn(SEED, n).pages_ahead == 0][:4])
+@pytest.mark.parametrize(
+    "number", exhaustive_unless({0}, [n for n in range(40) if drawn(SEED, n).pages_ahead == 0][:4])
+)
 def test_a_day_follows_from_its_seed_alone(number: int) -> None:
     first, again = run_day(SEED, number), run_day(SEED, number)
     assert first.story == again.story
@@ -149,20 +152,26 @@ def _loses_the_calls_of_before(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(BundleWriter, "recording", lambda self, api, rows, **_: recording(self, api, rows, before=None))
 
 
+PROMISES_OF_EACH_RUN = {_believes_every_export_complete, _takes_rows_twice, _writes_in_place, _leaves_the_partial_file}
+
+
 @pytest.mark.parametrize(
     ("broken", "known", "noticed"),
-    [
-        (_believes_every_export_complete, 40, "calls its rows complete without"),
-        (_takes_rows_twice, 26, "a row was written twice"),
-        (_forgets_what_an_earlier_call_wrote, 7, "a row was written twice"),
-        (_keeps_rows_of_another_time, 139, "and no row was ever hidden"),
-        (_writes_in_place, 146, "half a file in its place"),
-        (_never_minds_the_time, 10, "s of its"),
-        (_gives_up_what_was_read, 106, "in another order than the API"),
-        (_tells_nobody_what_is_kept, 16, "of which nobody is told"),
-        (_leaves_the_partial_file, 0, "behind"),
-        (_loses_the_calls_of_before, 48, "its bundle tells of"),
-    ],
+    exhaustive_unless(
+        lambda case: case[0] in PROMISES_OF_EACH_RUN,
+        [
+            (_believes_every_export_complete, 40, "calls its rows complete without"),
+            (_takes_rows_twice, 26, "a row was written twice"),
+            (_forgets_what_an_earlier_call_wrote, 7, "a row was written twice"),
+            (_keeps_rows_of_another_time, 139, "and no row was ever hidden"),
+            (_writes_in_place, 146, "half a file in its place"),
+            (_never_minds_the_time, 10, "s of its"),
+            (_gives_up_what_was_read, 106, "in another order than the API"),
+            (_tells_nobody_what_is_kept, 16, "of which nobody is told"),
+            (_leaves_the_partial_file, 0, "behind"),
+            (_loses_the_calls_of_before, 48, "its bundle tells of"),
+        ],
+    ),
 )
 def test_a_broken_promise_is_noticed(
     broken: Callable[[pytest.MonkeyPatch], None], known: int, noticed: str, monkeypatch: pytest.MonkeyPatch

@@ -15,6 +15,7 @@ import pytest
 
 from actions.contract.ending import ENDING
 from remediation.exports.files.spool import KEPT_DAYS, open_spool
+from tests.exhaustive import exhaustive_unless
 from tests.middlebox import WAIT_SECONDS
 from tests.object_stores import Answer, Door, Request, refusal
 
@@ -60,7 +61,7 @@ def start_process(program: str) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.parametrize("number", ENDING)
+@pytest.mark.parametrize("number", exhaustive_unless({signal.SIGTERM, signal.SIGHUP}, ENDING))
 def test_a_signal_ends_an_upload_at_once_and_leaves_no_file(
     number: signal.Signals, folder: Path, door: Callable[..., Door]
 ) -> None:

@@ -29,6 +29,7 @@ from remediation.guardrails.approvals.spent import (
 from remediation.guardrails.approvals.token import ReadToken
 from sandbox.server import RunningSandbox
 from tests.clock import FakeClock
+from tests.exhaustive import exhaustive_unless
 
 ROOT = Path(__file__).resolve().parents[3]
 PLAN, OTHER_PLAN = "ab" * 32, "cd" * 32
@@ -234,7 +235,10 @@ def _is_locked(state: Path) -> bool:
     return False
 
 
-@pytest.mark.parametrize(("keys", "codes"), [(["case-1", "case-2"], [0, 3]), (["case-1", "case-1"], [0, 0])])
+@pytest.mark.parametrize(
+    ("keys", "codes"),
+    exhaustive_unless(lambda case: case[1] == [0, 3], [(["case-1", "case-2"], [0, 3]), (["case-1", "case-1"], [0, 0])]),
+)
 def test_two_processes_cannot_use_one_approval_for_two_calls(keys: list[str], codes: list[int], state: Path) -> None:
     """The first process pauses between checking the record and writing its entry. The second must wait for it."""
     processes = [

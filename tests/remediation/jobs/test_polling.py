@@ -177,7 +177,7 @@ def test_a_resume_object_of_an_earlier_version_is_accepted() -> None:
 @pytest.fixture(scope="module")
 def simulated_waits() -> dict[str, list[waiting.Wait]]:
     """Return a smaller sample of the waits of benchmarks/waiting.py."""
-    return waiting.by_kind(waiting.waits(waiting.lives(simulated_jobs.KINDS.values(), 60, seed=7), seed=7))
+    return waiting.by_kind(waiting.waits(waiting.lives(simulated_jobs.KINDS.values(), 30, seed=7), seed=7))
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 from remediation.reports.report import render, write_report
+from tests.exhaustive import exhaustive_unless
 from tests.remediation.reports.report_situations import SITUATIONS
 from tests.remediation.reports.sample_job import HOSTILE, facts, hostile_campaign, job, row, small_campaign
 from tests.remediation.reports.test_report import hostile_facts
@@ -26,8 +27,8 @@ SCREEN_HEIGHT = {PHONE: 844, DESKTOP: 900}
 Scheme = Literal["light", "dark"]
 SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 VIEWS = list(itertools.product((PHONE, DESKTOP), SCHEMES))
-# axe takes most of its time for contrasts, which `faint_texts` measures too. This situation has most tones.
-SITUATION_IN_ALL_VIEWS = "partial"
+# The situations that differ most. The others are exhaustive.
+VARIED_SITUATIONS = ("partial", "running", "unknown_job", "hostile")
 
 # For every element with its own text: its color, the color behind it, and whether the text is large.
 TEXT_COLORS = """
@@ -233,7 +234,7 @@ def open_report(one_tab: Page, load: Load) -> Iterator[Open]:
         one_tab.remove_listener(event, listener)
 
 
-@pytest.mark.parametrize("name", REPORTS)
+@pytest.mark.parametrize("name", exhaustive_unless({"hostile", "crowded"}, REPORTS))
 def test_a_report_makes_no_request_logs_no_message_and_fits_the_screen(open_report: Open, name: str) -> None:
     observed = open_report(name)
     for width, scheme in VIEWS:
@@ -249,11 +250,7 @@ def test_a_report_makes_no_request_logs_no_message_and_fits_the_screen(open_repo
 @pytest.mark.parametrize(
     ("name", "views"),
     [
-        # Each view checks its share of the situations.
-        *(
-            (name, VIEWS if name == SITUATION_IN_ALL_VIEWS else VIEWS[number % len(VIEWS) :][:1])
-            for number, name in enumerate(SITUATIONS)
-        ),
+        *((name, VIEWS[number : number + 1]) for number, name in enumerate(VARIED_SITUATIONS)),
         *(pytest.param(name, VIEWS, marks=pytest.mark.exhaustive) for name in SITUATIONS),
     ],
     ids=lambda value: value if isinstance(value, str) else f"views={len(value)}",
@@ -275,6 +272,7 @@ def test_a_situation_fits_the_screen_is_accessible_and_begins_with_the_key_facts
         page.set_viewport_size({"width": width, "height": SCREEN_HEIGHT[width]})
         page.emulate_media(color_scheme=scheme)
         assert faint_texts(page) == []
+        # axe takes most of its time for contrasts, which `faint_texts` measures too.
         rules = {"color-contrast": {"enabled": views == VIEWS}}
         found = page.evaluate("(rules) => axe.run(document, {resultTypes: ['violations'], rules})", rules)
         assert [(each["id"], [node["html"][:200] for node in each["nodes"]]) for each in found["violations"]] == []
@@ -295,7 +293,7 @@ def axe_source() -> str:
     return (Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", SITUATIONS)
+@pytest.mark.parametrize("name", exhaustive_unless(VARIED_SITUATIONS, SITUATIONS))
 def test_the_markdown_fits_the_column_of_a_ticket(load: Load, name: str, tmp_path: Path) -> None:
     markdown_it = pytest.importorskip("markdown_it")
     body = markdown_it.MarkdownIt("commonmark").enable("table").render(render(SITUATIONS[name](tmp_path), "markdown"))
@@ -330,13 +328,15 @@ def test_a_click_selects_the_complete_command_and_a_link_leads_to_the_rows(load:
     assert box["y"] < SCREEN_HEIGHT[DESKTOP]
 
 
-@pytest.mark.parametrize("text", HOSTILE)
-def test_hostile_text_adds_no_element_to_the_page(open_report: Open, text: str) -> None:
-    report_facts = facts(
-        [row(1, "FAILED", status_message=text, message={"subject": text, "from": text, "final_disposition": text})],
-        title=text,
-        warnings=[text],
-    )
+@pytest.mark.parametrize(
+    "texts", [HOSTILE, *(pytest.param((text,), marks=pytest.mark.exhaustive) for text in HOSTILE)], ids=len
+)
+def test_hostile_text_adds_no_element_to_the_page(open_report: Open, texts: tuple[str, ...]) -> None:
+    rows = [
+        row(number, "FAILED", status_message=text, message={"subject": text, "from": text, "final_disposition": text})
+        for number, text in enumerate(texts)
+    ]
+    report_facts = facts(rows, title=texts[0], warnings=list(texts))
     page = open_report(report_facts).page
     assert (
         page.locator(
@@ -382,7 +382,7 @@ def test_the_content_security_policy_blocks_an_injected_script_and_image(open_re
     assert all("Content Security Policy" in message for message in observed.console_messages)
 
 
-@pytest.mark.parametrize("name", ["small", "running", "nothing known"])
+@pytest.mark.parametrize("name", exhaustive_unless({"running"}, ["small", "running", "nothing known"]))
 def test_all_text_has_enough_contrast(open_report: Open, name: str) -> None:
     page = open_report(name).page
     for scheme in SCHEMES:
