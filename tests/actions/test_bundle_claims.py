@@ -26,6 +26,7 @@ from sandbox.server import RunningSandbox
 from tests.actions.test_forged_jobs import PLAN_KEY, create_forged_job
 from tests.conftest import CAMPAIGN
 from tests.connectors.scripted import PSEUDONYM_KEY
+from tests.exhaustive import exhaustive_unless
 from tests.remediation.guardrails.test_approval import BOB, CAROL, EVE, Key, private_pem, public_pem
 
 Connect = Callable[..., EmailSecurity]
@@ -102,7 +103,7 @@ class TestApprovals:
             ({"reason": "not these"}, "rejected"),
         ],
     )
-    @pytest.mark.parametrize("place", [0, 1])
+    @pytest.mark.parametrize("place", exhaustive_unless({0}, [0, 1]))
     def test_an_invalid_approval_refuses_the_bundle_and_is_named(
         self, changed: dict[str, Any], message: str, place: int, api: EmailSecurity, tmp_path: Path
     ) -> None:

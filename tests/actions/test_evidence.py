@@ -38,6 +38,7 @@ from sandbox.server import RunningSandbox
 from tests.actions.test_export import Listing, finished_job, pages_of
 from tests.conftest import CAMPAIGN
 from tests.connectors.scripted import JOB_ID, PSEUDONYM_KEY, TOKEN, connected
+from tests.exhaustive import exhaustive_unless
 from tests.remediation.evidence.test_bundle import OTHER_PUBLIC, PRIVATE, PUBLIC
 
 Connect = Callable[..., EmailSecurity]
@@ -415,7 +416,7 @@ FORGED_ROWS: dict[str, tuple[Callable[[list[dict[str, Any]]], list[dict[str, Any
 }
 
 
-@pytest.mark.parametrize("forgery", FORGED_ROWS)
+@pytest.mark.parametrize("forgery", exhaustive_unless(list(FORGED_ROWS)[::3], FORGED_ROWS))
 def test_rows_that_contradict_the_job_are_refused(forgery: str, api: EmailSecurity, tmp_path: Path) -> None:
     job_id = finished_job(api)
     export_bundle(api, job_id, tmp_path / "case")

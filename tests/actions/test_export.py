@@ -96,7 +96,7 @@ def test_every_row_is_exported_once(total: int) -> None:
     assert (result["written"], result["expected"], result["missing"], result["complete"]) == (total, total, 0, True)
 
 
-@pytest.mark.parametrize("total", [0, 1000, 1001])
+@pytest.mark.parametrize("total", exhaustive_unless({1001}, [0, 1000, 1001]))
 def test_every_row_is_exported_once_over_real_http(
     total: int, start_sandbox: Callable[..., RunningSandbox], connect: Connect, tmp_path: Path
 ) -> None:
@@ -394,7 +394,7 @@ def test_a_file_holds_every_row_and_has_the_reported_hash(row_format: str, api: 
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("row_format", ["ndjson", "csv", "json"])
+@pytest.mark.parametrize("row_format", exhaustive_unless({"csv"}, ["ndjson", "csv", "json"]))
 def test_a_resumed_export_gives_the_bytes_of_an_uninterrupted_one(row_format: str, tmp_path: Path) -> None:
     whole, pieces = tmp_path / "whole", tmp_path / "pieces"
     params = {"job_id": JOB_ID, "format": row_format}

@@ -67,7 +67,12 @@ AS_CSV = {"format": "csv"}
 AS_BUNDLE = {"evidence": "bundle"}
 
 
-@pytest.mark.parametrize(("params", "name"), [(AS_CSV, "rows.csv"), (AS_BUNDLE, "case.zip"), (AS_BUNDLE, "case")])
+@pytest.mark.parametrize(
+    ("params", "name"),
+    exhaustive_unless(
+        lambda case: case[1] == "rows.csv", [(AS_CSV, "rows.csv"), (AS_BUNDLE, "case.zip"), (AS_BUNDLE, "case")]
+    ),
+)
 def test_the_final_write_counts_toward_the_time_budget(
     params: dict[str, Any], name: str, slow_csv_writer: Callable[..., EmailSecurity], tmp_path: Path
 ) -> None:

@@ -16,6 +16,7 @@ from sandbox.message import MOVED, QUARANTINED, Copy, LogEntry, Sender
 from sandbox.server import RunningSandbox
 from tests.actions.named_messages import SMOOTH, delivered, moved_by_job
 from tests.conftest import CAMPAIGN
+from tests.exhaustive import exhaustive_unless
 
 Connect = Callable[..., EmailSecurity]
 
@@ -97,16 +98,19 @@ COPIES = ("dana@corp.example", "lee@corp.example", "vera@corp.example")
 
 @pytest.mark.parametrize(
     ("steps", "remaining", "all_checked"),
-    [
-        ([("Inbox", 3)], 3, True),
-        # Some copies were not moved back or were moved away again; the log does not name the mailbox.
-        ([("Inbox", 2)], 2, False),
-        ([("Inbox", 1)], 1, False),
-        ([("Inbox", 3), ("JunkEmail", 2)], 0, False),
-        ([("Inbox", 3), ("JunkEmail", 3)], 0, True),
-        ([("Inbox", 3), ("DeletedItems", 3), ("Inbox", 1)], 1, False),
-        ([("DeletedItems", 2)], 0, True),
-    ],
+    exhaustive_unless(
+        lambda case: len(case[0]) != 1 or case[1] == 2,
+        [
+            ([("Inbox", 3)], 3, True),
+            # Some copies were not moved back or were moved away again; the log does not name the mailbox.
+            ([("Inbox", 2)], 2, False),
+            ([("Inbox", 1)], 1, False),
+            ([("Inbox", 3), ("JunkEmail", 2)], 0, False),
+            ([("Inbox", 3), ("JunkEmail", 3)], 0, True),
+            ([("Inbox", 3), ("DeletedItems", 3), ("Inbox", 1)], 1, False),
+            ([("DeletedItems", 2)], 0, True),
+        ],
+    ),
 )
 def test_a_message_restored_in_some_mailboxes_is_counted_by_its_log(
     sandbox: RunningSandbox, api: EmailSecurity, steps: list[tuple[str, int]], remaining: int, all_checked: bool

@@ -6,12 +6,9 @@
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from itertools import chain
-from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -34,6 +31,7 @@ from remediation.messages import batches as message_batches
 from remediation.messages import change
 from remediation.stamp import Stamp
 from tests.chaos import workers
+from tests.chaos.__main__ import main
 from tests.chaos.cases import run_case
 from tests.chaos.oddities import (
     CONTRADICTIONS,
@@ -48,8 +46,6 @@ from tests.chaos.sdk import run_through_sdk
 from tests.chaos.tally import Tally, told
 from tests.chaos.workers import Hung, Stage
 from tests.exhaustive import exhaustive_unless
-
-ROOT = Path(__file__).parents[2]
 
 SEED = 1
 # Of 300 cases, those that together draw every kind of trouble and notice every broken promise below.
@@ -145,12 +141,12 @@ def test_a_case_follows_from_its_seed_alone(number: int) -> None:
     assert drawn(SEED, number) != drawn(SEED + 1, number)
 
 
-def test_the_command_that_a_failure_names_tells_the_same_story() -> None:
+def test_the_command_that_a_failure_names_tells_the_same_story(capsys: pytest.CaptureFixture[str]) -> None:
     outcome = run_case(SEED, 11)
-    command = told(outcome, story=False).splitlines()[-1].removeprefix("again: python ")
-    played = subprocess.run([sys.executable, *command.split()], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert played.stdout.rstrip("\n") == told(outcome, story=True)
-    assert played.returncode == bool(outcome.findings.wrong)
+    command = told(outcome, story=False).splitlines()[-1]
+    assert command.startswith("again: python -m tests.chaos ")
+    assert main(command.split()[4:]) == bool(outcome.findings.wrong)
+    assert capsys.readouterr().out.rstrip("\n") == told(outcome, story=True)
 
 
 def test_the_official_sdk_makes_duplicates_on_the_same_bad_days() -> None:

@@ -21,6 +21,7 @@ from sandbox.message import Attachment
 from sandbox.server import RunningSandbox
 from tests.clock import FakeClock
 from tests.conftest import CAMPAIGN, PLAN_KEY
+from tests.exhaustive import exhaustive_unless
 from tests.platforms.cli.conftest import Cfes, CommandResult
 from tests.playbooks.test_own_and_real_senders import BANK, FILE, START, plant
 from tests.red_team.forging import FORGERIES
@@ -97,7 +98,9 @@ def jobs(sandbox: RunningSandbox) -> int:
 class TestDeceived:
     """The plan file is forged. The approver sees live data; the actions check the seal."""
 
-    @pytest.mark.parametrize("forge", FORGERIES.values(), ids=FORGERIES)
+    @pytest.mark.parametrize(
+        "forge", exhaustive_unless(list(FORGERIES.values())[0::4], FORGERIES.values()), ids=FORGERIES
+    )
     def test_an_approver_with_the_plan_key_signs_no_forged_plan(
         self, forge: Callable[[Document], Document], connect_requester: Callable[..., EmailSecurity], approve: Approve
     ) -> None:
@@ -107,7 +110,9 @@ class TestDeceived:
             assert ended.code == 3, ended.err
             assert "approval" not in ended.document
 
-    @pytest.mark.parametrize("forge", FORGERIES.values(), ids=FORGERIES)
+    @pytest.mark.parametrize(
+        "forge", exhaustive_unless(list(FORGERIES.values())[1::4], FORGERIES.values()), ids=FORGERIES
+    )
     def test_a_careless_signature_does_not_make_a_forged_plan_valid(
         self,
         forge: Callable[[Document], Document],
@@ -220,7 +225,13 @@ class TestCareless:
 class TestMalicious:
     """The approver tries to get a job that no second person has seen."""
 
-    @pytest.mark.parametrize("name", ["bob", "BOB", "bob+soar", "Bob@corp.example", "bob.", "bob%40corp.example"])
+    @pytest.mark.parametrize(
+        "name",
+        exhaustive_unless(
+            {"bob+soar", "Bob@corp.example"},
+            ["bob", "BOB", "bob+soar", "Bob@corp.example", "bob.", "bob%40corp.example"],
+        ),
+    )
     def test_the_requester_cannot_approve_under_another_spelling_of_the_name(
         self, name: str, connect_requester: Callable[..., EmailSecurity], approve: Approve, sandbox: RunningSandbox
     ) -> None:

@@ -43,6 +43,7 @@ from remediation.guardrails.approvals.token import Signing
 from sandbox.server import RunningSandbox
 from sandbox.settings import Pace
 from tests.conftest import CAMPAIGN
+from tests.exhaustive import exhaustive_unless
 from tests.red_team.forging import FORGERIES, rehash
 from tests.remediation.guardrails.test_approval import BOB, private_pem, public_pem
 
@@ -93,7 +94,9 @@ def single_message_searches(sandbox: RunningSandbox, count: int) -> list[dict[st
 
 
 class TestForgedPlans:
-    @pytest.mark.parametrize("forge", FORGERIES.values(), ids=FORGERIES)
+    @pytest.mark.parametrize(
+        "forge", exhaustive_unless(list(FORGERIES.values())[2::4], FORGERIES.values()), ids=FORGERIES
+    )
     def test_a_forged_plan_is_refused_if_the_policy_needs_a_plan(
         self, forge: Callable[[dict[str, Any]], dict[str, Any]], sandbox: RunningSandbox, under: Under
     ) -> None:
@@ -104,7 +107,9 @@ class TestForgedPlans:
                 create(api, plan=plan)
         assert effects(sandbox) == []
 
-    @pytest.mark.parametrize("forge", FORGERIES.values(), ids=FORGERIES)
+    @pytest.mark.parametrize(
+        "forge", exhaustive_unless(list(FORGERIES.values())[3::4], FORGERIES.values()), ids=FORGERIES
+    )
     def test_an_approval_of_a_forged_plan_is_refused(
         self, forge: Callable[[dict[str, Any]], dict[str, Any]], sandbox: RunningSandbox, under: Under
     ) -> None:
@@ -312,7 +317,12 @@ class TestInboxIsDelivery:
         assert effects(sandbox) == before
         assert restore_messages.run({"export": file, "dry_run": False, "allow_malicious": True}, api)["succeeded"]
 
-    @pytest.mark.parametrize("spelling", ["malicious", "Malicious-BEC", "MALICIOUS_BEC", " MALICIOUS ", "PHISH", ""])
+    @pytest.mark.parametrize(
+        "spelling",
+        exhaustive_unless(
+            {"Malicious-BEC", ""}, ["malicious", "Malicious-BEC", "MALICIOUS_BEC", " MALICIOUS ", "PHISH", ""]
+        ),
+    )
     def test_an_unknown_or_misspelled_verdict_counts_as_malicious(
         self, spelling: str, sandbox: RunningSandbox, api: EmailSecurity
     ) -> None:

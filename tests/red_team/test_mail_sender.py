@@ -196,16 +196,19 @@ class TestEvasion:
 
     @pytest.mark.parametrize(
         "fields",
-        [
-            {"From": f'"{CEO}" <{OUTSIDER}>'},
-            {"From": f"{CEO} <{OUTSIDER}>"},
-            {"From": f'"Lee, Dana (corp.example)" <{OUTSIDER}>'},
-            {"From": f"Re: corp.example; <{OUTSIDER}>"},
-            {"FromName": CEO, "To": [CEO, OUTSIDER], "CC": ["\u202e"], "ReplyTo": CEO},
-            {"SMTPEnvelopeFrom": CEO},
-            {"MessageID": "<\x1b[2J>", "Subject": SUBJECT, "ThreatCategories": ["{{ 7*7 }}"]},
-            {"Attachments": [{"Sha256": None}, None, "x", {"Sha256": "zz"}], "Links": [5, None, "https://["]},
-        ],
+        exhaustive_unless(
+            lambda fields: fields.keys() & {"FromName", "MessageID", "Attachments"},
+            [
+                {"From": f'"{CEO}" <{OUTSIDER}>'},
+                {"From": f"{CEO} <{OUTSIDER}>"},
+                {"From": f'"Lee, Dana (corp.example)" <{OUTSIDER}>'},
+                {"From": f"Re: corp.example; <{OUTSIDER}>"},
+                {"FromName": CEO, "To": [CEO, OUTSIDER], "CC": ["\u202e"], "ReplyTo": CEO},
+                {"SMTPEnvelopeFrom": CEO},
+                {"MessageID": "<\x1b[2J>", "Subject": SUBJECT, "ThreatCategories": ["{{ 7*7 }}"]},
+                {"Attachments": [{"Sha256": None}, None, "x", {"Sha256": "zz"}], "Links": [5, None, "https://["]},
+            ],
+        ),
     )
     def test_hostile_headers_do_not_stop_the_response(
         self, fields: dict[str, Any], sandbox: RunningSandbox, api: EmailSecurity, tmp_path: Path

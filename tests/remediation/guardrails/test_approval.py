@@ -37,6 +37,7 @@ from remediation.guardrails.approvals.keys import WEAK_KEYS, public_keys
 from remediation.guardrails.approvals.token import LONGEST_REASON, LONGEST_TOKEN, ApprovalTerms, SignedToken, Signing
 from remediation.guardrails.policy.people import unmatched_groups
 from remediation.guardrails.policy.policy import Policy
+from tests.exhaustive import exhaustive_unless
 
 NOW = datetime(2026, 11, 20, 16, 0, tzinfo=UTC)
 T = int(NOW.timestamp())
@@ -230,7 +231,11 @@ class TestClaims:
         reason(signed_token(HEADER, {key: value for key, value in CLAIMS.items() if key != name}))
 
     @pytest.mark.parametrize("name", [*CLAIMS, "nbf"])
-    @pytest.mark.parametrize("value", WRONG_VALUES, ids=lambda value: repr(value)[:20])
+    @pytest.mark.parametrize(
+        "value",
+        exhaustive_unless(lambda value: value in WRONG_VALUES[::3], WRONG_VALUES),
+        ids=lambda value: repr(value)[:20],
+    )
     def test_a_wrong_value_of_a_claim_is_refused(self, name: str, value: Any) -> None:
         harmless = {"jti": ("x", "BOB", "eve", str(T), PLAN.upper(), OTHER_PLAN, "CFES"), "iat": (), "nbf": (0, 1)}
         token = signed_token(HEADER, {**CLAIMS, name: value})

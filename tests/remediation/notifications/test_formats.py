@@ -17,6 +17,7 @@ from remediation.notifications.delivery import WebhookClient
 from remediation.notifications.notification import WORDS, Draft
 from remediation.notifications.sending import Report, send
 from tests.clock import FakeClock
+from tests.exhaustive import exhaustive_unless
 from tests.remediation.notifications.receivers import Receiver, environment, receiver
 from tests.remediation.notifications.vendor_formats import CHECKS, Seen, signature
 
@@ -114,7 +115,7 @@ def test_a_notification_of_a_title_alone_is_valid_for_each_event(kind: str, even
 
 
 @each_kind
-@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text)[1:25])
+@pytest.mark.parametrize("text", exhaustive_unless(HOSTILE[::4], HOSTILE), ids=lambda text: ascii(text)[1:25])
 def test_hostile_text_has_no_effect_and_is_cut(kind: str, text: str) -> None:
     draft = Draft(event="failed", title=text, message=text, facts={text: text, "again": text}, case_id="~1")
     with receiver(CHECKS[kind]) as running:

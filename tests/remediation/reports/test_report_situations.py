@@ -20,6 +20,7 @@ from platforms.cli.inputs.flags import flags_of
 from remediation.reports.commands import LONGEST_COMMAND, command, job_command
 from remediation.reports.own_words import chat
 from remediation.reports.report import ReportFormat, render
+from tests.exhaustive import exhaustive_unless
 from tests.remediation.reports.report_situations import JOB_ID, PLAN_HASH, POLICY_HASH, SITUATIONS
 from tests.remediation.reports.sample_job import HOSTILE, facts, job, row
 
@@ -92,7 +93,7 @@ def test_each_situation_has_the_expected_texts(
         assert text not in found, text
 
 
-@pytest.mark.parametrize("report_format", FORMATS)
+@pytest.mark.parametrize("report_format", exhaustive_unless({"markdown"}, FORMATS))
 @pytest.mark.parametrize("name", [name for name in SITUATIONS if name != "hostile"])
 def test_every_number_has_the_right_plural(name: str, report_format: ReportFormat, report_text: ReportText) -> None:
     found = re.sub(r"<[^>]*>", "", report_text(name, report_format))
@@ -235,7 +236,7 @@ class TestCommands:
         found = report_text(name, report_format)
         assert (f"\n  `{line}`\n" if report_format == "markdown" else f">{line}<") in found
 
-    @pytest.mark.parametrize("name", SITUATIONS)
+    @pytest.mark.parametrize("name", exhaustive_unless(list(SITUATIONS)[1::2], SITUATIONS))
     def test_cfes_accepts_every_command(self, name: str, tmp_path: Path) -> None:
         lines = re.findall(r"^ *`(cfes [^`\n]*)`$", render(SITUATIONS[name](tmp_path), "markdown"), re.MULTILINE)
         for line in lines:
