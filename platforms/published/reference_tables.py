@@ -93,7 +93,7 @@ def temporal_settings() -> str:
 
 
 # Modules with error types, beside core.errors; a test compares the list with the code.
-WITH_ERRORS = ("playbooks.language.errors", "platforms.cli.errors")
+WITH_ERRORS = ("playbooks.language.errors", "platforms.cli.errors", "platforms.alerts.errors")
 _PACKAGES = ("core", "playbooks", "platforms")
 
 

@@ -188,7 +188,7 @@ class Program:
     ) -> None:
         """Compile one value of the playbook. names: the variables that it may read."""
         before = len(self.problems)
-        tree = self._tree(value, pointer, names)
+        tree = compile_tree(value, pointer, names, self._paths, self.problems)
         self.fields[pointer] = Field(self.playbook.id, step_id, pointer, tree)
         if kind == "any" or len(self.problems) > before:
             return
@@ -204,23 +204,30 @@ class Program:
             message += advice.for_seconds(value) if kind in ("seconds", "pause") else ""
             self.problems.append(Problem(pointer=pointer, message=message))
 
-    def _tree(self, value: Json, pointer: str, names: frozenset[str]) -> Tree:
-        if isinstance(value, dict):
-            for key in value:
-                if has_expression(key):
-                    problem = Problem(pointer=below(pointer, key), message="a key can't have an expression")
-                    self.problems.append(problem)
-            return {key: self._tree(item, below(pointer, key), names) for key, item in value.items()}
-        if isinstance(value, list):
-            return [self._tree(item, below(pointer, index), names) for index, item in enumerate(value)]
-        if isinstance(value, str) and has_expression(value):
-            try:
-                return compile_template(value, names, self._paths)
-            except TemplateInvalid as error:
-                self.problems.append(Problem(pointer=pointer, message=str(error)))
-                # Never evaluated: a playbook with problems is not run.
-                return None
-        return value
+
+def compile_tree(
+    value: Json, pointer: str, names: frozenset[str], paths: Mapping[str, str], problems: list[Problem]
+) -> Tree:
+    """Return the value with each text that has an expression compiled. names, paths: as for `compile_template`.
+
+    Each problem is added to `problems`. A tree with problems is never evaluated.
+    """
+    if isinstance(value, dict):
+        problems += [
+            Problem(pointer=below(pointer, key), message="a key can't have an expression")
+            for key in value
+            if has_expression(key)
+        ]
+        return {key: compile_tree(item, below(pointer, key), names, paths, problems) for key, item in value.items()}
+    if isinstance(value, list):
+        return [compile_tree(item, below(pointer, index), names, paths, problems) for index, item in enumerate(value)]
+    if isinstance(value, str) and has_expression(value):
+        try:
+            return compile_template(value, names, paths)
+        except TemplateInvalid as error:
+            problems.append(Problem(pointer=pointer, message=str(error)))
+            return None
+    return value
 
 
 @lru_cache(maxsize=64)
