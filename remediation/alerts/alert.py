@@ -61,7 +61,11 @@ def parse_alert(record: Mapping[str, Any], pointer: str = "") -> Alert:
             problems.append(Problem(pointer=below(pointer, name), message=str(error)))
             return None
 
-    alert_id, sender, received = read("AlertID", _id), read("From", read_one_address), read("Timestamp", _received)
+    alert_id, sender, received = (
+        read("AlertID", read_alert_id),
+        read("From", read_one_address),
+        read("Timestamp", _received),
+    )
     if problems:
         raise ParameterError(problems=problems)
     subject = record.get("Subject")
@@ -83,7 +87,8 @@ def parse_alert(record: Mapping[str, Any], pointer: str = "") -> Alert:
     )
 
 
-def _id(value: object) -> str:
+def read_alert_id(value: object) -> str:
+    """Return an AlertID. Raises: ValueError that completes "the AlertID …"."""
     text = value.strip() if isinstance(value, str) else ""
     if not text:
         raise ValueError("is missing" if value is None else "must be a string that is not empty")

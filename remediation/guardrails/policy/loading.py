@@ -6,27 +6,21 @@ root and this process's own user can change: it would limit nobody.
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from core.errors import PolicyUnusable, Problem, printable
-from core.file_ownership import fixes, root_and_this_user, weaknesses_of, weaknesses_on_the_way
 from core.json_values import below, did_you_mean
 from core.strict_yaml import MAX_BYTES, YamlRefused, read
+from core.trusted_text import NotTrusted, read_trusted_text
 from core.validation_text import plain_message
 from remediation.guardrails.policy.policy import Policy
 from remediation.guardrails.policy.rules import ApprovalRule, Approver, Budget, DeleteRule, Rule
 
 # More do not help, and a file of nonsense has thousands.
 MOST_PROBLEMS = 50
-
-# A deep path can have many weak directories; the first ones are enough.
-MOST_WEAKNESSES = 5
 
 
 def load_policy(path: str) -> Policy:
@@ -60,29 +54,10 @@ def unusable(path: str | None, problems: list[Problem]) -> PolicyUnusable:
 
 def _text(path: str) -> str:
     """Return the file's text. Raises: PolicyUnusable."""
-    named = f"the policy {path[:200]!r}"
     try:
-        # Without O_NONBLOCK a named pipe would block the process.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise PolicyUnusable(f"{named} can't be read: it is not a regular file")
-            # Also the directories above it, and symbolic links on the way: Kubernetes mounts config maps with links.
-            weak = [*weaknesses_of(Path(os.path.realpath(path)), status, root_and_this_user())]
-            weak = [*weak, *weaknesses_on_the_way(Path(path))][:MOST_WEAKNESSES]
-            if weak:
-                listed = "; ".join(map(str, weak))
-                raise PolicyUnusable(f"{named} can be changed by another user: {listed}. To fix it: {fixes(weak)}")
-            data = file.read(MAX_BYTES + 1)
-        if len(data) > MAX_BYTES:
-            raise PolicyUnusable(f"{named} is larger than {MAX_BYTES // 1024} KiB")
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise PolicyUnusable(f"{named} is not UTF-8 text") from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "is not a path"
-        raise PolicyUnusable(f"{named} can't be read: {reason}") from None
+        return read_trusted_text(path, "the policy", MAX_BYTES)
+    except NotTrusted as error:
+        raise PolicyUnusable(str(error)) from None
 
 
 def _problems(error: Any) -> Iterator[Problem]:

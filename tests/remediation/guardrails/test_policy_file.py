@@ -84,7 +84,7 @@ class TestOwner:
     def test_a_file_of_another_user_is_refused(self, policy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         owner = policy.stat().st_uid
         monkeypatch.setattr(file_ownership, "root_and_this_user", lambda: frozenset({owner + 1}))
-        monkeypatch.setattr("remediation.guardrails.policy.loading.root_and_this_user", lambda: frozenset({owner + 1}))
+        monkeypatch.setattr("core.trusted_text.root_and_this_user", lambda: frozenset({owner + 1}))
         message = refusal_of(policy)
         assert f"{policy} belongs to another user (user ID {owner})" in message
         assert f"chown {os.geteuid()} {policy}" in message
@@ -92,9 +92,7 @@ class TestOwner:
     def test_a_root_owned_file_is_used_by_every_user(self, policy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         owner = policy.stat().st_uid
         # Simulate a file owned by root and a process of another user.
-        monkeypatch.setattr(
-            "remediation.guardrails.policy.loading.root_and_this_user", lambda: frozenset({owner, owner + 1})
-        )
+        monkeypatch.setattr("core.trusted_text.root_and_this_user", lambda: frozenset({owner, owner + 1}))
         monkeypatch.setattr(file_ownership, "root_and_this_user", lambda: frozenset({0, owner, owner + 1}))
         assert load_policy(str(policy)).max_messages == 7
 
