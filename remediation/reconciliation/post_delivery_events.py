@@ -51,10 +51,14 @@ def events_of(path: str, pointer: str) -> Iterator[EventRecord | None]:
 
     Raises: ParameterError if the file can't be read, or a line is not an event. It has the line's number, from 1.
     """
-    return read_objects(path, pointer, _event, "event of email_security_post_delivery_events")
+    return read_objects(path, pointer, read_event, "event of email_security_post_delivery_events")
 
 
-def _event(line: bytes) -> EventRecord | None:
+def read_event(line: bytes) -> EventRecord | None:
+    """Return the event on a line, None for Logpush's own test record.
+
+    Raises: msgspec.MsgspecError, RecursionError or ValueError if it is not an event.
+    """
     try:
         record = decode_object(line, _decoder)
     except msgspec.ValidationError:
