@@ -2,7 +2,7 @@
 
 `python -m tests.command_server SOCKET` serves until its standard input closes. `CLIENT` is the program `cfes` in the
 shell of a test: it passes its arguments, folder, environment and streams to the server. `Command` does the same from
-Python, and can kill the fork.
+Python, and can kill the fork. A first argument that ends in .python is a Python program to run instead.
 """
 
 from __future__ import annotations
@@ -10,15 +10,17 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import runpy
 import selectors
 import signal
 import socket
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 ROOT = Path(__file__).parent.parent
 WAIT_SECONDS = 60
@@ -112,13 +114,22 @@ def serve(path: str) -> None:
 
 
 def warm_up() -> None:
-    """Load the pack, and fill its caches for all commands: schemas, compiled playbooks and the report's templates."""
+    """Load the pack, and fill its caches for all commands: commands, schemas, playbooks and the report's templates."""
+    from typer import Context  # noqa: PLC0415 -- only the server loads the pack
+    from typer.main import get_command  # noqa: PLC0415
+
+    from platforms.cli import outcome  # noqa: PLC0415
     from platforms.playbook_checks import require_sound  # noqa: PLC0415
     from playbooks import library  # noqa: PLC0415
     from remediation.reports.report import render  # noqa: PLC0415
 
-    for name in ("playbook", "policy", "approve"):
-        importlib.import_module(f"platforms.cli.commands.{name}")
+    for name in ("connectors.objects.found_message", "remediation.evidence.bundle"):
+        importlib.import_module(name)
+    commands: Any = get_command(outcome.app)
+    context = Context(commands)
+    for name in commands.list_commands(context):
+        if name != "worker":
+            commands.get_command(context, name)
     for playbook in library.available():
         require_sound(playbook)
     for report_format in ("html", "markdown"):
@@ -149,11 +160,18 @@ def answer(connection: socket.socket, run: object) -> NoReturn:
         os.chdir(folder)
         os.environ.clear()
         os.environ.update(environment)
-        sys.argv = ["cfes", *arguments]
-        assert callable(run)
-        code = run()
+        if arguments and arguments[0].endswith(".python"):
+            runpy.run_path(arguments[0], run_name="__main__")
+            code = 0
+        else:
+            sys.argv = ["cfes", *arguments]
+            assert callable(run)
+            code = run()
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else 1
+    except Exception:  # noqa: BLE001 -- as the interpreter reports it
+        traceback.print_exc()
+        code = 1
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -211,7 +211,12 @@ esac
 if [ -n "${TABLES-}" ]; then set -- "$@" --output table; fi
 exec "$PYTHON" -SEc "$CLIENT" "$@"
 """,
-    "python3": 'exec "$PYTHON" "$@"\n',
+    # tests/cfes starts programs in processes of their own.
+    "python3": """case "$1" in
+*.python) exec "$PYTHON" -SEc "$CLIENT" "$@" ;;
+*) exec "$PYTHON" "$@" ;;
+esac
+""",
     # Replacements, so that the tests need neither program.
     "jq": f'exec "$PYTHON" -c \'{JQ}\' "$@"\n',
     "curl": f'exec "$PYTHON" -c \'{CURL}\' "$@"\n',

@@ -12,13 +12,14 @@ from tests.playbooks.temporal.servers import Fleet, TemporalServer
 _NUMBERS = itertools.count()
 
 
-@pytest.fixture(scope="session")
+# An idle server takes a twentieth of a processor, so it ends with the tests of this folder.
+@pytest.fixture(scope="package")
 def temporal_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TemporalServer]:
     folder = tmp_path_factory.mktemp("temporal")
-    server = TemporalServer(folder, folder / "server.log")
+    server = TemporalServer(folder, folder / "server.log", in_memory=True)
     server.start()
     yield server
-    server.stop()
+    server.kill()
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ PROGRAM = Path(sys.executable).parent / "temporal"
 START_SECONDS = 60.0
 
 # A run continues in a new history after this many events. No other test has so many.
-MOST_EVENTS = 150
+MOST_EVENTS = 90
 
 # The modules that a workflow may import. The others are loaded anew for each run, and must be deterministic.
 PASSED = ("playbooks", "core", "pydantic", "pydantic_core", "jinja2", "markupsafe")
@@ -54,10 +54,14 @@ def sandboxed() -> SandboxedWorkflowRunner:
 
 
 class TemporalServer:
-    """A server on a free port of this machine, with its data in one file. It can be killed and started again."""
+    """A server on a free port of this machine, with its data in one file. It can be killed and started again.
 
-    def __init__(self, folder: Path, log: Path) -> None:
+    in_memory: it has no file, and loses its data when it ends.
+    """
+
+    def __init__(self, folder: Path, log: Path, *, in_memory: bool = False) -> None:
         self._file = folder / "temporal.db"
+        self._in_memory = in_memory
         self._log = log
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -70,7 +74,9 @@ class TemporalServer:
 
     def start(self) -> None:
         command = [str(PROGRAM), "server", "start-dev", "--headless", "--ip", "127.0.0.1", "--port", str(self.port)]
-        command += ["--db-filename", str(self._file), "--log-level", "error"]
+        command += ["--log-level", "error"]
+        if not self._in_memory:
+            command += ["--db-filename", str(self._file)]
         command += ["--dynamic-config-value", f"limit.historyCount.suggestContinueAsNew={MOST_EVENTS}"]
         with self._log.open("ab") as log:
             # The program looks for its settings and its updates in the home directory.

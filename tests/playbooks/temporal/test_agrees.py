@@ -59,7 +59,7 @@ def answer_pauses(fleet: Fleet, run_id: str) -> None:
     wait_until(has_ended)
 
 
-@pytest.mark.parametrize("examples", [8, pytest.param(100, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("examples", [4, pytest.param(100, marks=pytest.mark.exhaustive)])
 def test_a_run_on_temporal_does_what_the_reference_says(examples: int, fleet: Fleet) -> None:
     worker, numbers = Fleetwide(), itertools.count()
 
