@@ -57,7 +57,7 @@ $(STORES)/.servers: $(BIN)/python constraints.txt tests/stores/azurite/package.j
 	@touch $@
 
 # An interpreter of Step Functions definitions. If it can't be installed, the tests that need it report it.
-$(STATES)/.machine: tests/platforms/step_functions/package.json tests/platforms/step_functions/run.cjs
+$(STATES)/.machine: tests/platforms/step_functions/package.json
 	@echo "Setting up $(STATES) (interpreter of Step Functions definitions for the tests), once"
 	@rm -rf $(STATES) && cp -R tests/platforms/step_functions $(STATES)
 	@cd $(STATES) && npm install --ignore-scripts --omit=dev --no-package-lock --no-audit --no-fund \

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
@@ -71,14 +72,21 @@ def _reach(
         seen.add((name, extra))
         if name not in found:
             raise LookupError(f"{name} is required but not installed in that environment. `make sbom` sets one up.")
-        package = packages.setdefault(name, _describe(name, found[name]))
-        for text in found[name].requires or []:
-            wanted = Requirement(text)
+        if name not in packages:
+            packages[name] = _describe(name, found[name])
+        package = packages[name]
+        for wanted in _requirements(found[name]):
             if wanted.marker is None or wanted.marker.evaluate({"extra": extra}):
                 needed = canonicalize_name(wanted.name)
                 package.needs.add(needed)
                 pending += [(needed, asked) for asked in ("", *wanted.extras)]
         yield name
+
+
+# A package is reached once for each extra, and each reading of a distribution parses its metadata.
+@cache
+def _requirements(distribution: Distribution) -> list[Requirement]:
+    return [Requirement(text) for text in distribution.requires or []]
 
 
 def _describe(name: str, distribution: Distribution) -> InstalledPackage:

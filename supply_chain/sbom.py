@@ -44,9 +44,10 @@ def main() -> int:
     parser.add_argument("--constraints", type=Path, default=CONSTRAINTS, help="file with exact versions")
     options = parser.parse_args()
     try:
+        made_at = _read_source_date()
         packages = walk_packages(find_distributions(options.python), PACK, RUNTIME_EXTRAS)
         check_versions(packages, {**read_pins(options.constraints.read_text(encoding="utf-8")), PACK: VERSION})
-        text = write_bill(packages, _read_source_date())
+        text = write_bill(packages, made_at)
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(text, encoding="utf-8")
     except (LookupError, ValueError, OSError) as error:

@@ -94,7 +94,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> str:
     (folder / "test_planted.py").write_text(LEAKS)
     (folder / "pytest.ini").write_text("[pytest]\nmarkers = shows_tokens(reason): x\n")
     ended = subprocess.run(
-        [sys.executable, "-m", "pytest", "-n", "2", "-p", "tests.secrets_watch", "-p", "no:cacheprovider", "-q"],
+        [sys.executable, "-m", "pytest", "-n", "1", "-p", "tests.secrets_watch", "-p", "no:cacheprovider", "-q"],
         cwd=folder,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(folder)},
         capture_output=True,

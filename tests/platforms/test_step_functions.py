@@ -36,55 +36,60 @@ class TaskFailed(Exception):
 
 
 class Interpreter:
-    """Run a definition. Every task is answered by `answer(state, input)`, which may raise TaskFailed."""
+    """A process that runs definitions. Every task is answered by `answer(state, input)`, which may raise TaskFailed."""
 
-    def __init__(self, definition: str) -> None:
-        if not (STATES / "node_modules" / "aws-local-stepfunctions").is_dir():
-            pytest.skip("aws-local-stepfunctions is not installed: `make test` sets up .venv-states (see its npm.log)")
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def run(self, definition: str, value: dict[str, Any], answer: Answer) -> dict[str, Any]:
+        """Return {"output"} or {"error", "cause"}."""
         # This interpreter resolves the path of a timeout in the parameters, and AWS in the input.
         text = (
             (FOLDER / f"{definition}.asl.json")
             .read_text()
             .replace('"TimeoutSecondsPath": "$.seconds"', '"TimeoutSeconds": 60')
         )
-        self._definition = json.loads(text)
-
-    def run(self, value: dict[str, Any], answer: Answer) -> dict[str, Any]:
-        """Return {"output"} or {"error", "cause"}."""
         context = {"Execution": {"Name": "case-42"}, "State": {"RetryCount": 0}, "Task": {"Token": "token-of-the-task"}}
         first = {
-            "definition": self._definition,
+            "definition": json.loads(text),
             "input": value,
             "tasks": ["Advance", "Split", "Ask"],
             "context": context,
         }
-        with subprocess.Popen(
-            [shutil.which("node") or "node", str(STATES / "run.cjs")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        ) as process:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            for sent in self._messages(process, first):
-                if "call" not in sent:
-                    return sent
-                try:
-                    reply = {"output": answer(sent["state"], sent["input"])}
-                except TaskFailed as error:
-                    reply = {"error": error.name, "message": str(error)}
-                process.stdin.write(json.dumps({"call": sent["call"], **reply}) + "\n")
-                process.stdin.flush()
+        for sent in self._messages(first):
+            if "call" not in sent:
+                return sent
+            try:
+                reply = {"output": answer(sent["state"], sent["input"])}
+            except TaskFailed as error:
+                reply = {"error": error.name, "message": str(error)}
+            self._send({"call": sent["call"], **reply})
         raise AssertionError("the interpreter ended without a result")
 
-    @staticmethod
-    def _messages(process: subprocess.Popen[str], first: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(json.dumps(first) + "\n")
-        process.stdin.flush()
-        for line in process.stdout:
+    def _send(self, message: dict[str, Any]) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(message) + "\n")
+        self._process.stdin.flush()
+
+    def _messages(self, first: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        assert self._process.stdout is not None
+        self._send(first)
+        while line := self._process.stdout.readline():
             yield json.loads(line)
+
+
+@pytest.fixture(scope="module")
+def interpreter() -> Iterator[Interpreter]:
+    if not (STATES / "node_modules" / "aws-local-stepfunctions").is_dir():
+        pytest.skip("aws-local-stepfunctions is not installed: `make test` sets up .venv-states (see its npm.log)")
+    with subprocess.Popen(
+        [shutil.which("node") or "node", str(Path(__file__).parent / "step_functions" / "run.cjs")],
+        env={"PATH": os.environ["PATH"], "NODE_PATH": str(STATES / "node_modules")},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield Interpreter(process)
 
 
 class Function:
@@ -137,31 +142,34 @@ def test_an_alert_runs_to_its_end_and_a_lost_call_is_made_again(
     lost: frozenset[int],
     alert: dict[str, Any],
     sandbox: RunningSandbox,
+    interpreter: Interpreter,
     bucket: Bucket,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("CFES_RUNS_URL", bucket.url("runs"))
     function = Function(sandbox, lost)
     run = {"playbook": "phish-campaign-purge", "inputs": {"alert": alert}}
-    ended = Interpreter("run-playbook").run({"run": run}, function)
+    ended = interpreter.run("run-playbook", {"run": run}, function)
     assert (ended["output"]["status"], ended["output"]["run_id"]) == ("completed", "case-42"), ended
     assert len(sandbox.state.truth()["jobs"]) == 1
     assert "runs/case-42/evidence.zip" in bucket.objects()
 
 
 def test_a_run_that_does_not_complete_fails_the_execution(
-    alert: dict[str, Any], sandbox: RunningSandbox, tmp_path: Path
+    alert: dict[str, Any], sandbox: RunningSandbox, interpreter: Interpreter, tmp_path: Path
 ) -> None:
     inputs = {"alert": {**alert, "FinalDisposition": "bulk"}}
     run = {"playbook": "phish-campaign-purge", "inputs": inputs, "directory": str(tmp_path / "run")}
-    ended = Interpreter("run-playbook").run({"run": run}, Function(sandbox))
+    ended = interpreter.run("run-playbook", {"run": run}, Function(sandbox))
     assert ended["error"] == "CheckRefused"
     assert "handles only malicious and suspicious messages" in ended["cause"]
 
 
-def test_an_invalid_call_fails_the_execution_and_is_not_repeated(sandbox: RunningSandbox) -> None:
+def test_an_invalid_call_fails_the_execution_and_is_not_repeated(
+    sandbox: RunningSandbox, interpreter: Interpreter
+) -> None:
     function = Function(sandbox)
-    ended = Interpreter("run-playbook").run({"run": {"playbook": "no-such-playbook", "inputs": {}}}, function)
+    ended = interpreter.run("run-playbook", {"run": {"playbook": "no-such-playbook", "inputs": {}}}, function)
     assert (ended["error"], len(function.events)) == ("PlaybookNotFound", 1)
     assert "PlaybookNotFound" not in REPEATED
 
@@ -175,28 +183,37 @@ PAUSING = {
 }
 
 
-def test_a_pause_asks_through_the_topic_until_a_valid_answer_comes(sandbox: RunningSandbox, tmp_path: Path) -> None:
+def test_a_pause_asks_through_the_topic_until_a_valid_answer_comes(
+    sandbox: RunningSandbox, interpreter: Interpreter, tmp_path: Path
+) -> None:
     function = Function(sandbox)
     function.answers = ["yes", [{"name": "go", "value": "ann"}]]
     run = {"playbook": PAUSING, "inputs": {}, "directory": str(tmp_path / "run")}
-    ended = Interpreter("run-playbook").run({"run": run}, function)
+    ended = interpreter.run("run-playbook", {"run": run}, function)
     assert ended["output"]["outputs"] == {"by": "ann"}
     first, second = function.topic
     assert (first["task_token"], first["waits_for"][0]["about"]) == ("token-of-the-task", {"n": 1})
     assert (first["refused_signals"], len(second["refused_signals"])) == ([], 1)
 
 
-def test_a_pause_without_an_answer_ends_with_its_time(sandbox: RunningSandbox, tmp_path: Path) -> None:
+def test_a_pause_without_an_answer_ends_with_its_time(
+    sandbox: RunningSandbox, interpreter: Interpreter, tmp_path: Path
+) -> None:
     function = Function(sandbox)
     function.answers = [TaskFailed("States.Timeout")]
     run = {"playbook": PAUSING, "inputs": {}, "directory": str(tmp_path / "run")}
-    ended = Interpreter("run-playbook").run({"run": run}, function)
+    ended = interpreter.run("run-playbook", {"run": run}, function)
     assert (ended["error"], ended["cause"]) == ("CheckRefused", "Nobody answered.")
 
 
 @pytest.mark.parametrize(("dispositions", "error"), [(["MALICIOUS"], None), (["BULK", "MALICIOUS"], "NotCompleted")])
 def test_a_list_of_alerts_starts_one_run_each_and_reports_those_that_did_not_complete(
-    dispositions: list[str], error: str | None, alert: dict[str, Any], sandbox: RunningSandbox, tmp_path: Path
+    dispositions: list[str],
+    error: str | None,
+    alert: dict[str, Any],
+    sandbox: RunningSandbox,
+    interpreter: Interpreter,
+    tmp_path: Path,
 ) -> None:
     alerts = [{**alert, "AlertID": f"a{n}", "FinalDisposition": found} for n, found in enumerate(dispositions)]
     run = {
@@ -205,7 +222,7 @@ def test_a_list_of_alerts_starts_one_run_each_and_reports_those_that_did_not_com
         "directory": str(tmp_path),
     }
     function = Function(sandbox)
-    ended = Interpreter("run-playbook-for-each").run({"run": run}, function)
+    ended = interpreter.run("run-playbook-for-each", {"run": run}, function)
     assert ended.get("error") == error, ended
     last = f"case-42-{len(dispositions)}"
     if error is None:

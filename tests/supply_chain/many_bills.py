@@ -8,10 +8,13 @@ import os
 import sys
 from contextlib import redirect_stderr
 
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
+# Its grammar takes two seconds to load. The process that writes the first bill has it.
+sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
 
-from supply_chain import sbom
+from cyclonedx.schema import SchemaVersion  # noqa: E402
+from cyclonedx.validation.json import JsonStrictValidator  # noqa: E402
+
+from supply_chain import sbom  # noqa: E402
 
 
 def write(arguments: list[str], source_date: str) -> tuple[int, str]:

@@ -124,7 +124,8 @@ def test_an_invalid_response_is_not_a_clean_result(audit: Audit, osv: FakeOsv, b
     assert "Traceback" not in ended.stdout + ended.stderr
 
 
-@pytest.mark.parametrize("status", [pytest.param(404, marks=pytest.mark.exhaustive), 500])
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("status", [404, 500])
 def test_an_error_response_is_not_a_clean_result(audit: Audit, osv: FakeOsv, status: int) -> None:
     osv.status = status
     assert "NOT CHECKED" in audit.run(osv.url).stdout

@@ -1,6 +1,6 @@
-// Run a state machine: the definition and the input are the first line of standard input. Each call of a Task state is a
-// line on standard output, {call, state, input}, and its answer a line on standard input, {call, output} or
-// {call, error, message}. The last line on standard output is {output} or {error, cause}.
+// Run state machines one after another: the definition and the input are a line of standard input. Each call of a Task
+// state is a line on standard output, {call, state, input}, and its answer a line on standard input, {call, output} or
+// {call, error, message}. The last line of a machine on standard output is {output} or {error, cause}.
 const readline = require("node:readline");
 
 // Node.js 20 lacks the first, and Node.js 18 both.
@@ -28,17 +28,13 @@ const call = (state) => (input) => {
   return promise;
 };
 
-async function answer() {
-  for await (const line of lines) {
-    const { call: number, output, error, message } = JSON.parse(line);
-    const { resolve, reject } = waiting.get(number);
-    waiting.delete(number);
-    error === undefined ? resolve(output) : reject(Object.assign(new Error(message), { name: error }));
-  }
+function answer({ call: number, output, error, message }) {
+  const { resolve, reject } = waiting.get(number);
+  waiting.delete(number);
+  error === undefined ? resolve(output) : reject(Object.assign(new Error(message), { name: error }));
 }
 
-async function main() {
-  const { definition, input, tasks, context } = JSON.parse((await lines.next()).value);
+async function run({ definition, input, tasks, context }) {
   const machine = new StateMachine(definition);
   const execution = machine.run(input, {
     context,
@@ -48,11 +44,17 @@ async function main() {
       retryIntervalOverrides: Object.fromEntries(tasks.map((state) => [state, 0])),
     },
   });
-  answer();
   try {
     send({ output: await execution.result });
   } catch (error) {
     send({ error: error.cause?.name ?? error.name, cause: error.cause?.message ?? error.message });
+  }
+}
+
+async function main() {
+  for await (const line of lines) {
+    const message = JSON.parse(line);
+    message.definition === undefined ? answer(message) : run(message);
   }
   process.exit(0);
 }
