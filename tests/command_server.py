@@ -118,14 +118,14 @@ def warm_up() -> None:
     from typer import Context  # noqa: PLC0415 -- only the server loads the pack
     from typer.main import get_command  # noqa: PLC0415
 
-    from platforms.cli import outcome  # noqa: PLC0415
+    from platforms.cli.command_list import app  # noqa: PLC0415
     from platforms.playbook_checks import require_sound  # noqa: PLC0415
     from playbooks import library  # noqa: PLC0415
     from remediation.reports.report import render  # noqa: PLC0415
 
-    for name in ("connectors.objects.found_message", "remediation.evidence.bundle"):
+    for name in ("platforms.cli.outcome", "connectors.objects.found_message", "remediation.evidence.bundle"):
         importlib.import_module(name)
-    commands: Any = get_command(outcome.app)
+    commands: Any = get_command(app)
     context = Context(commands)
     for name in commands.list_commands(context):
         if name != "worker":

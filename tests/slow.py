@@ -7,7 +7,9 @@ Tests marked `exhaustive` run only with `--exhaustive`: each adds cases to a tes
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,6 +38,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if skipped:
         config.hook.pytest_deselected(items=skipped)
         items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
+
+
+def some_of(cases: Collection[Any], *numbers: int) -> list[Any]:
+    """Return the cases for parametrize: those at these positions run always, the others with `--exhaustive`."""
+    return [
+        pytest.param(
+            *(case if isinstance(case, tuple) else (case,)),
+            marks=() if number in numbers else pytest.mark.exhaustive,
+        )
+        for number, case in enumerate(cases)
+    ]
 
 
 def listed_files() -> list[str]:

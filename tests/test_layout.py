@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -60,10 +61,23 @@ def modules() -> list[str]:
 
 
 @cache
+def parsed(module: str) -> ast.Module:
+    return ast.parse((ROOT / f"{module}.py").read_text(encoding="utf-8"))
+
+
+def statements(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield each statement in a node. Unlike `ast.walk` it leaves out the expressions, which are most of a module."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.stmt | ast.ExceptHandler | ast.match_case):
+            yield child
+            yield from statements(child)
+
+
+@cache
 def imports(module: str) -> list[str]:
     """Return each module of this repository that a module imports, also in functions, as a path without a suffix."""
     found: list[str] = []
-    for node in ast.walk(ast.parse((ROOT / f"{module}.py").read_text(encoding="utf-8"))):
+    for node in statements(parsed(module)):
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -75,6 +89,7 @@ def imports(module: str) -> list[str]:
     return found
 
 
+@cache
 def is_module(name: str) -> bool:
     path = ROOT / name.replace(".", "/")
     return path.is_dir() or path.with_suffix(".py").is_file()
@@ -122,7 +137,7 @@ def test_the_actions_folder_contains_only_actions() -> None:
 def test_each_package_has_a_docstring() -> None:
     for module in modules():
         if module.endswith("/__init__"):
-            text = ast.get_docstring(ast.parse((ROOT / f"{module}.py").read_text(encoding="utf-8")))
+            text = ast.get_docstring(parsed(module))
             assert text, f"{module}.py has no docstring"
 
 

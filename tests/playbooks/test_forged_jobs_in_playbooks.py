@@ -16,6 +16,7 @@ from sandbox.server import RunningSandbox
 from tests.actions.test_forged_jobs import PLAN_KEY, create_forged_job
 from tests.conftest import CAMPAIGN, EXAMPLE_ALERT
 from tests.playbooks.test_shipped_playbooks import ActionRecorder, evidence, purge
+from tests.slow import some_of
 
 Decoy = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -50,7 +51,8 @@ DECOYS: dict[str, Decoy] = {
 
 
 @pytest.mark.parametrize(
-    ("decoy", "with_plan"), [*((decoy, False) for decoy in DECOYS), ("another sender", True), ("another folder", True)]
+    ("decoy", "with_plan"),
+    some_of([*((decoy, False) for decoy in DECOYS), ("another sender", True), ("another folder", True)], 0, 2, 7),
 )
 def test_a_forged_job_with_another_request_fails_the_run_and_is_named(
     decoy: str, with_plan: bool, sandbox: RunningSandbox, api: EmailSecurity, alert: dict[str, Any], tmp_path: Path
@@ -107,7 +109,7 @@ def test_a_forged_job_without_the_message_of_the_alert_is_incomplete(
     assert "before the alert's own message" in outcome.message
 
 
-@pytest.mark.parametrize("more", [0, 1, 20])
+@pytest.mark.parametrize("more", some_of([0, 1, 20], 0, 2))
 def test_the_same_alert_reuses_the_job_of_an_older_plan(
     more: int,
     start_sandbox: Callable[..., RunningSandbox],

@@ -30,6 +30,7 @@ from tests.platforms.cli.conftest import Cfes
 from tests.platforms.cli.test_action_commands import FIND
 from tests.platforms.cli.test_display import ESCAPE, HOSTILE
 from tests.platforms.cli.test_playbook_commands import PURGE, only_for
+from tests.slow import some_of
 
 COLOR_CODES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 CREATE = ("create-move-job", *FIND, "--destination", "JunkEmail")
@@ -110,12 +111,16 @@ def test_a_create_shows_the_preview_and_uses_its_plan(connected: Cfes, sandbox: 
 
 @pytest.mark.parametrize(
     ("folder", "effect"),
-    [
-        ("JunkEmail", "to Junk Email; can be undone"),
-        ("DeletedItems", "to Deleted Items; can be undone"),
-        ("RecoverableItemsPurges", "to Recoverable Items (Purges); can't be undone"),
-        ("Inbox", "to Inbox; can't be undone"),
-    ],
+    some_of(
+        [
+            ("JunkEmail", "to Junk Email; can be undone"),
+            ("DeletedItems", "to Deleted Items; can be undone"),
+            ("RecoverableItemsPurges", "to Recoverable Items (Purges); can't be undone"),
+            ("Inbox", "to Inbox; can't be undone"),
+        ],
+        0,
+        3,
+    ),
 )
 def test_the_question_names_the_effect_of_the_call(connected: Cfes, folder: str, effect: str) -> None:
     ended = connected("create-move-job", *FIND, "--destination", folder, terminal=True, typed="n\n")
@@ -143,7 +148,7 @@ def test_a_release_asks_for_confirmation(connected: Cfes, sandbox: RunningSandbo
     assert "would be refused" not in allowed.err
 
 
-@pytest.mark.parametrize("answer", ["n\n", "\n", "", "ye\n", "yess\n", "Y E S\n"])
+@pytest.mark.parametrize("answer", some_of(["n\n", "\n", "", "ye\n", "yess\n", "Y E S\n"], 0, 2, 4))
 def test_an_answer_other_than_yes_changes_nothing_and_exits_3(
     connected: Cfes, sandbox: RunningSandbox, answer: str
 ) -> None:
@@ -154,7 +159,7 @@ def test_an_answer_other_than_yes_changes_nothing_and_exits_3(
     assert effects(sandbox) == []
 
 
-@pytest.mark.parametrize("answer", ["y\n", "Y\n", " yes \n", "YES\n", "y"])
+@pytest.mark.parametrize("answer", some_of(["y\n", "Y\n", " yes \n", "YES\n", "y"], 0, 2))
 def test_y_and_yes_confirm(connected: Cfes, answer: str) -> None:
     assert connected(*CREATE, terminal=True, typed=answer).code == 0
 
@@ -302,7 +307,7 @@ def test_a_retry_and_a_delete_ask(connected: Cfes, sandbox: RunningSandbox, expo
     assert connected("delete-job", "--job-id", job["job_id"], "-y", terminal=True).code == 0
 
 
-@pytest.mark.parametrize("columns", ["40", "80", "140"])
+@pytest.mark.parametrize("columns", some_of(["40", "80", "140"], 0))
 def test_hostile_text_at_the_question_is_escaped(
     connected: Cfes, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch, columns: str
 ) -> None:
@@ -402,7 +407,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-@pytest.mark.parametrize(("answer", "code"), [(b"y\n", 0), (b"\x04", 3), (b"\xff\n", 3), (b"\x03", 130)])
+@pytest.mark.parametrize(("answer", "code"), some_of([(b"y\n", 0), (b"\x04", 3), (b"\xff\n", 3), (b"\x03", 130)], 0, 3))
 def test_the_answer_on_a_real_terminal_decides(
     environment: dict[str, str], sandbox: RunningSandbox, answer: bytes, code: int
 ) -> None:
@@ -440,7 +445,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-@pytest.mark.parametrize(("more", "code"), [((), 3), (("--yes",), 0)])
+@pytest.mark.parametrize(("more", "code"), some_of([((), 3), (("--yes",), 0)], 0))
 def test_a_background_process_changes_nothing_without_yes(
     environment: dict[str, str], sandbox: RunningSandbox, more: tuple[str, ...], code: int
 ) -> None:

@@ -17,6 +17,7 @@ from tests.conftest import EXAMPLE_ALERT
 from tests.platforms.cli.conftest import Cfes
 from tests.platforms.cli.test_playbook_commands import COLOR_CODES, PURGE, only_for, run_id_of
 from tests.playbooks.run_stores import execute
+from tests.slow import some_of
 
 RESUME = ("playbook", "run", "--resume", "case")
 PLAN_KEY = "0123456789abcdef" * 4
@@ -127,11 +128,14 @@ class TestTrust:
     @pytest.mark.usefixtures("interrupted_run")
     @pytest.mark.parametrize(
         ("before", "after"),
-        [
-            ('"destination":"JunkEmail"', '"destination":"Inbox"'),
-            ('"sender":"billing@invoice-portal.example"', '"query":"a"'),
-            ('"From":"billing@invoice-portal.example"', '"From":"ceo@corp.example"'),
-        ],
+        some_of(
+            [
+                ('"destination":"JunkEmail"', '"destination":"Inbox"'),
+                ('"sender":"billing@invoice-portal.example"', '"query":"a"'),
+                ('"From":"billing@invoice-portal.example"', '"From":"ceo@corp.example"'),
+            ],
+            1,
+        ),
     )
     def test_an_edited_run_is_refused(self, connected: Cfes, sandbox: RunningSandbox, before: str, after: str) -> None:
         path = default_path(os.environ)
