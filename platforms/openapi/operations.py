@@ -94,8 +94,6 @@ def inputs_of(playbook: Playbook) -> dict[str, Any]:
     properties = {}
     for name, spec in playbook.inputs.items():
         properties[name] = spec.json_schema()
-        if spec.title:
-            properties[name]["title"] = spec.title
         if spec.has_default and spec.default is not None:
             properties[name]["default"] = spec.default
     required = [name for name, spec in playbook.inputs.items() if not spec.has_default]

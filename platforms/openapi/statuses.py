@@ -43,7 +43,7 @@ MEANINGS = {
     415: "The body has another media type.",
     422: "The parameters are not valid. `error.problems` names each one. Nothing was sent.",
     429: "The rate limit is used up. Send the request again after `Retry-After` seconds.",
-    500: "A change may have been made (see `error.applied`), or the service has a defect or a wrong setting.",
+    500: "The service has a defect or a wrong setting, or a change may have been made: see `error.applied`.",
     502: "The remote API refused the request, or its answer can't be used.",
     503: "A temporary failure. Nothing was changed. Send the request again after `Retry-After` seconds.",
 }
