@@ -41,7 +41,10 @@ BELOW = {
         *("platforms/cli/inputs", "platforms/cli/approval_findings", "platforms/playbook_cases"),
         *("actions", "playbooks", "remediation", "connectors", "core"),
     ),
-    "platforms/openapi": ("platforms/schema_fields", "actions", "playbooks/language", "connectors", "core"),
+    "platforms/openapi": (
+        *("platforms/callers/records", "platforms/schema_fields"),
+        *("actions", "playbooks/language", "connectors", "core"),
+    ),
     "cfes": ("platforms", "actions", "playbooks", "connectors", "core"),
     "sandbox": (),
     "supply_chain": ("core",),

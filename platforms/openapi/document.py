@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from core.version import VERSION
 from platforms.openapi.components import Components
 from platforms.openapi.documents import Problem
-from platforms.openapi.operation import JSON, Content, Operation, Shape
+from platforms.openapi.operation import JSON, Content, Kind, Operation, Shape
 from platforms.openapi.parameters import Parameter
 from platforms.openapi.statuses import MEANINGS
 
@@ -26,7 +26,13 @@ _TAGS = {
 }
 
 _LOCATION = {"Location": {"description": "The path of the run.", "schema": {"type": "string"}}}
+_WORKSPACE = {"cfes-workspace": {"description": "The ID of the files' workspace.", "schema": {"type": "string"}}}
 _RETRY_AFTER = {"Retry-After": {"description": "In seconds.", "schema": {"type": "integer"}}}
+
+_HEADERS: Mapping[Kind, Mapping[int, Any]] = {
+    "run_action": {200: _WORKSPACE, 202: _LOCATION},
+    "begin_run": {200: _LOCATION, 202: _LOCATION},
+}
 
 
 def at_server(document: Mapping[str, Any], url: str) -> dict[str, Any]:
@@ -84,7 +90,7 @@ def _operation(operation: Operation, components: Components) -> dict[str, Any]:
             for status, response in sorted(
                 {
                     **{status: _failure(status, types, problem) for status, types in operation.errors.items()},
-                    **{status: _answer(status, each, components) for status, each in operation.answers.items()},
+                    **{status: _answer(operation, status, components) for status in operation.answers},
                 }.items()
             )
         },
@@ -121,9 +127,14 @@ def _body(body: Content, components: Components) -> dict[str, Any]:
     return {"required": body.required, "description": body.description, "content": _content(body, components)}
 
 
-def _answer(status: int, content: Content, components: Components) -> dict[str, Any]:
-    headers = {"headers": _LOCATION} if status == 202 else {}
-    return {"description": content.description, **headers, "content": _content(content, components)}
+def _answer(operation: Operation, status: int, components: Components) -> dict[str, Any]:
+    content = operation.answers[status]
+    headers = _HEADERS.get(operation.kind, {}).get(status)
+    return {
+        "description": content.description,
+        **({} if headers is None else {"headers": headers}),
+        "content": _content(content, components),
+    }
 
 
 def _content(content: Content, components: Components) -> dict[str, Any]:

@@ -120,12 +120,6 @@ class RunList(JsonModel):
     runs: list[RunSummary]
 
 
-class BegunRun(JsonModel):
-    """The run of an action that was sent with `Prefer: respond-async`."""
-
-    run_id: str = Field(description="The run's ID. `GET /v1/runs/{run_id}` shows its status and its result.")
-
-
 class SignalValue(StrictModel):
     """The value of a signal."""
 
@@ -153,11 +147,10 @@ class CancelReceipt(JsonModel):
 
 
 class AlertReceipt(JsonModel):
-    """What became of a batch of records or of a webhook."""
+    """What was accepted of a batch of records, or of a webhook."""
 
-    received: int = Field(description="The number of records in the request.")
-    duplicates: int = Field(0, description="Records that were received before.")
-    invalid: int = Field(0, description="Records that can't be read.")
+    received: int = Field(description="The number of records.")
+    test: bool = Field(False, description="Whether only a test record came. Nothing is stored then.")
 
 
 class Health(JsonModel):

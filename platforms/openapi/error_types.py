@@ -31,8 +31,8 @@ _OF_CHANGES = (errors.OutcomeUnknown, errors.ReadOnlyMode, errors.ObserveMode, e
 
 # Failures before an operation begins, by the status that the service gives them.
 SIGNATURE: ErrorTypes = {401: ("AuthenticationFailed",)}
-TOKEN: ErrorTypes = {401: ("AuthenticationFailed",), 403: ("PermissionDenied",)}
-BODY: ErrorTypes = {400: ("ParameterError",), 413: ("ParameterError",), 415: ("ParameterError",)}
+TOKEN: ErrorTypes = {401: ("AuthenticationFailed",), 403: ("PermissionDenied",), 429: ("RateLimited",)}
+BODY: ErrorTypes = dict.fromkeys((400, 408, 413, 415), ("ParameterError",))
 KEY: ErrorTypes = {409: ("IdempotencyConflict",)}
 
 

@@ -11,13 +11,11 @@ from pydantic import BaseModel
 
 from actions.contract.action import Action
 from core.errors import PackError
+from platforms.callers.records import Scope
 from platforms.openapi import error_types
 from platforms.openapi.error_types import ErrorTypes
 from platforms.openapi.parameters import Parameter
 from playbooks.language.format import Playbook
-
-# What a caller's token allows.
-Scope = Literal["read", "write", "approve", "alerts"]
 
 # What answers an operation. Operations of one kind differ in their action or playbook.
 Kind = Literal[

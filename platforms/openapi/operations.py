@@ -55,9 +55,7 @@ def _run_action(action: Action[Any, Any]) -> Operation:
         body=Content("The parameters.", given),
         answers={
             200: Content("The result.", returned),
-            202: Content(
-                "The action continues as a run (`Prefer: respond-async`).", Shape.of_model(documents.BegunRun)
-            ),
+            202: Content("The run of the action (`Prefer: respond-async`).", Shape.of_model(documents.Run)),
         },
         raises=(NotFound,),  # a workspace
     )

@@ -89,6 +89,7 @@ def test_what_changes_something_needs_more_than_the_scope_read() -> None:
         ("get_job", 502, {"AuthenticationFailed", "ApiRefusal"}),
         ("get_job", 429, {"RateLimited"}),
         ("get_run", 404, {"RunNotFound"}),
+        ("get_run", 429, {"RateLimited"}),
         ("send_signal", 403, {"ApprovalRefused"}),
         ("receive_webhook", 401, {"AuthenticationFailed"}),
     ],
@@ -99,7 +100,7 @@ def test_the_error_types_of_an_operation(operation_id: str, status: int, types: 
 
 @pytest.mark.parametrize(
     ("operation_id", "name"),
-    [("get_job", "OutcomeUnknown"), ("get_job", "ReadOnlyMode"), ("read_alert", "RateLimited")],
+    [("get_job", "OutcomeUnknown"), ("get_job", "ReadOnlyMode"), ("read_alert", "NetworkFailure")],
 )
 def test_an_action_lacks_the_error_types_that_it_can_not_have(operation_id: str, name: str) -> None:
     assert name not in {each for names in of_id(operation_id).errors.values() for each in names}
