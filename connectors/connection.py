@@ -187,7 +187,8 @@ class Connection(BaseModel):
         None,
         min_length=1,
         max_length=4096,
-        description="Private directory for used approvals, the count of API calls, and the key that seals runs. "
+        description="Private directory for used approvals, the count of API calls, the key that seals runs, and the "
+        "tokens of callers. "
         "[default: cfes in XDG_STATE_HOME, else ~/.local/state/cfes]",
         json_schema_extra=_guard("CFES_STATE_DIR"),
     )

@@ -1,4 +1,4 @@
-"""The private state directory: the key that seals runs, used approvals, the count of API calls, and the run store.
+"""The private state directory: the key that seals runs, used approvals, callers, the count of API calls, the run store.
 
 CFES_STATE_DIR is its path. The default is `cfes` in XDG_STATE_HOME, or in ~/.local/state. A directory that another
 user could read, change or replace is refused.

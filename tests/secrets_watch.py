@@ -25,6 +25,7 @@ import pytest
 from actions.contract.action import Action
 from connectors.connection import Connection
 from core.errors import PackError
+from platforms.callers import tokens
 from sandbox import access
 from tests import object_stores
 from tests.connectors import scripted
@@ -68,6 +69,9 @@ OVERLAP_BYTES = 2**10
 
 # A private key may be in a file, but nowhere else.
 PRIVATE_KEY = "PRIVATE KEY-----"
+
+# Every test makes its own tokens of callers: they are known by their form.
+CALLER_TOKEN = "a caller's token"
 
 _Leaks = list[str]
 _PATCHES = pytest.StashKey[pytest.MonkeyPatch]()
@@ -127,7 +131,10 @@ class Watch:
         """Return the names of the tokens in a text."""
         text = seen if isinstance(seen, str) else seen.decode("latin-1")
         possible = (forms for hyphen, forms in self._by_hyphen.items() if hyphen in text)
-        return sorted({name for form, name in chain.from_iterable(possible) if form in text})
+        names = {name for form, name in chain.from_iterable(possible) if form in text}
+        if tokens.PREFIX in text and tokens.PATTERN.search(text):
+            names.add(CALLER_TOKEN)
+        return sorted(names)
 
     def see_files(self, folder: Path) -> None:
         paths = (Path(above, name) for above, _, names in os.walk(folder) for name in names)
@@ -178,7 +185,7 @@ class Watch:
             text = text.replace(token, "[token]")
         for form, _ in self._forms:
             text = text.replace(form, "[token]")
-        return text
+        return tokens.PATTERN.sub("[token]", text)
 
     def take_leaks(self) -> _Leaks:
         """Return the places of new tokens since the last call."""

@@ -67,6 +67,7 @@ PREPARATION: dict[str, str] = {
     + 'cfes export-job-messages --job-id "$job_id" --evidence bundle --destination evidence.zip > exported.json',
     "docs/how-to/stop-a-job-and-report.md": ENDED_JOB,
     "docs/how-to/retry-failed-messages.md": ENDED_JOB,
+    "docs/reference/tokens.md": "cfes token create tines --scopes read,write > /dev/null",
     "docs/how-to/require-two-approvers.md": "openssl genpkey -algorithm ed25519 -out carol.pem\n"
     "openssl pkey -in carol.pem -pubout -out carol.pub",
 }
@@ -102,6 +103,7 @@ EXITS: dict[str, dict[str, int]] = {
 # Why a block marked `no-run` is not run, by its first line.
 SETUP = "it sets up the machine, or starts something that this test starts itself"
 VALUES = "its values are the reader's own"
+TOKEN = "it prints a token: tests/platforms/cli/test_token_commands.py runs it"
 NOT_RUN: dict[str, str] = {
     "make demo": SETUP,
     "make setup && . .venv/bin/activate": SETUP,
@@ -125,6 +127,8 @@ NOT_RUN: dict[str, str] = {
     "sqlite3 ~/.local/state/cfes/runs.db \"VACUUM INTO '/backup/runs.db'\"": VALUES,
     "cfes playbook run late-copy-sweep --input plan.json --set alert=@alert.json": "it takes six hours",
     "cfes playbook show RUN": VALUES,
+    "cfes token create tines --scopes read,write --expires-in 90d --rate-share 0.5": TOKEN,
+    "cfes token rotate tines --overlap 24h": TOKEN,
     'aws stepfunctions send-task-success --task-token "$task_token" \\': "it needs an AWS account",
     "cfes run advance-run --params call.json > answer.json": "tests/platforms/test_advance_run.py runs it",
     "import re": "tests/remediation/exports/test_csv_excel.py runs it on many cells",

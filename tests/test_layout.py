@@ -39,6 +39,7 @@ BELOW = {
     ),
     "platforms/cli/views": (
         *("platforms/cli/inputs", "platforms/cli/approval_findings", "platforms/playbook_cases"),
+        "platforms/callers/records",
         *("actions", "playbooks", "remediation", "connectors", "core"),
     ),
     "platforms/openapi": (

@@ -72,6 +72,7 @@ def test_a_result_of_list_jobs(monkeypatch):
     from actions import list_jobs
     from tests.connectors.scripted import Scripted, connected, job, ok
     list_jobs.run({}, connected(Scripted(ok([job(comment=TOKEN)]), ok([]))))
+def test_caller_s_token_in_captured_stdout(): print("cfes", "a" * 10, "B" * 43, sep="_")
 def test_the_file_deep_state_json(tmp_path):
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "state.json").write_bytes(b"\\xff" + TOKEN.encode())
@@ -118,6 +119,7 @@ def test_a_leak_of_each_kind_fails_its_test_and_names_the_place(planted: str) ->
 def test_a_leak_is_reported_without_the_token(planted: str) -> None:
     assert FULL_ACCESS[:12] not in planted
     assert "[token]" in planted
+    assert "B" * 43 not in planted
 
 
 def test_searched_texts_are_counted_across_processes(planted: str) -> None:

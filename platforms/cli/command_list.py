@@ -38,6 +38,7 @@ OWN = {
     "approve": Entry(TOOLS, "Approve a plan with your key", "platforms.cli.commands.approve"),
     "verify": Entry(TOOLS, "Verify an evidence bundle, offline", "platforms.cli.commands.verify"),
     "policy": Entry(TOOLS, "Create and check your organization's policy", "platforms.cli.commands.policy"),
+    "token": Entry(TOOLS, "Create and revoke tokens for callers of the HTTP service", "platforms.cli.commands.token"),
     "sandbox": Entry(TOOLS, "Start a fake Email Security API on this machine", "platforms.cli.commands.sandbox"),
     "manifest": Entry(TOOLS, "Print, write or check manifest.json", "platforms.cli.commands.manifest"),
 }

@@ -40,8 +40,8 @@ _UNKNOWN_NAMED = re.compile(r"unknown \w+ '")
 
 # Sentences of a message or a help that repeat the line `changed: nothing`.
 _REPEATS_CHANGED = re.compile(
-    r"(?:Nothing was (?:changed|checked|sent|run|started|signed|listed)[^.]*|Nothing was written|No job was created)"
-    r"\.\s*"
+    r"(?:Nothing was (?:changed|checked|sent|run|started|signed|listed|created|revoked)[^.]*|Nothing was written"
+    r"|No job was created)\.\s*"
 )
 
 

@@ -301,6 +301,14 @@ def _tool_calls(folder: Path) -> dict[str, list[tuple[list[str], int]]]:
         "run": [(["run", "list-jobs", "--params", "missing.json"], 2), (["run", "--help"], 6)],
         "demo": [(["demo", "--help"], 6), (["demo", "--alert", "missing.json"], 2)],
         "worker": [(["worker", "--help"], 6), (["worker", "--nonsense"], 2)],
+        "token": [
+            (["token", "list"], 6),
+            (["token", "create", "tines", "--scopes", "read"], 7),
+            (["token", "create", "tines", "--scopes", "read"], 2),
+            (["token", "rotate", "tines"], 7),
+            (["token", "revoke", "tines"], 7),
+            (["token", "revoke", "tines"], 6),
+        ],
         "sandbox": [(["sandbox", "--messages", "0", "--manual-clock"], 6), (["sandbox", "--port", "many"], 2)],
     }
 
