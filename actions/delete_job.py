@@ -11,6 +11,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from actions.contract.action import WRITE, Action, ActionParams, JobId, Preview
+from actions.contract.file_parameters import READS_FILE
 from actions.contract.process import main
 from actions.shapes.example_job import JOB_ID
 from connectors.email_security import EmailSecurity
@@ -24,6 +25,7 @@ class Params(ActionParams):
         min_length=1,
         max_length=4096,
         description="Path of an evidence bundle of export-job-messages. Nothing is deleted unless it holds every row.",
+        json_schema_extra=READS_FILE,
     )
     comment: str | None = Field(
         None, max_length=1000, description="The reason. Required if the policy has `reason_needed`."

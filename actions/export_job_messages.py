@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from actions.contract.action import READ, Action, ActionParams, ActionResult, JobId
+from actions.contract.file_parameters import WRITES_FILE
 from actions.contract.process import main
 from actions.shapes.about_alert import About
 from actions.shapes.approval_parameters import Approvals
@@ -42,6 +43,7 @@ class Params(ActionParams):
         min_length=1,
         max_length=4096,
         description="A file path; the URL of an object (s3://, gs://, az://); or `inline`: in the result itself.",
+        json_schema_extra=WRITES_FILE,
     )
     overwrite: bool = Field(False, description="Replace an existing file or object at the destination.")
     inline_limit_bytes: int = Field(
@@ -164,11 +166,7 @@ ACTION = Action(
     function=export_job_messages,
     verdict=_verdict,
     resumable=True,
-    example_params={
-        "job_id": JOB_ID,
-        "format": "csv",
-        "destination": "case-42.csv",
-    },
+    example_params={"job_id": JOB_ID, "format": "csv", "destination": "case-42.csv"},
     example_result={
         "job_id": JOB_ID,
         "done": True,

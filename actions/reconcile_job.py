@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from actions.contract.action import READ, Action, ActionParams, ActionResult, JobId
+from actions.contract.file_parameters import READS_FILE, WRITES_FILE
 from actions.contract.process import main
 from actions.shapes.example_job import JOB_ID, example_job
 from actions.shapes.job_document import JobDocument
@@ -40,13 +41,15 @@ EventFiles = Annotated[
 class Params(ActionParams):
     job_id: JobId
     events: EventFiles = Field(
-        description="A Logpush file of email_security_post_delivery_events, or several: NDJSON, gzip-compressed or not."
+        description="One or several Logpush files of email_security_post_delivery_events: NDJSON, plain or gzip.",
+        json_schema_extra=READS_FILE,
     )
     rows: str | None = Field(
         None,
         min_length=1,
         max_length=4096,
         description="Path of the job's rows: an NDJSON file of export-job-messages. Read from the API unless given.",
+        json_schema_extra=READS_FILE,
     )
     job: JobDocument | None = Field(
         None, description="The job, or the result of get-job or wait-for-job. Read from the API unless given."
@@ -62,6 +65,7 @@ class Params(ActionParams):
         min_length=1,
         max_length=4096,
         description="A file path for the list; the URL of an object (s3://, gs://, az://); or `inline`, to return it.",
+        json_schema_extra=WRITES_FILE,
     )
     format: Literal["ndjson", "csv"] = Field("ndjson", description="The format of the list in a file.")
     overwrite: bool = Field(False, description="Replace an existing file at the destination.")

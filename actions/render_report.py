@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from actions.contract.action import Action, ActionParams, ActionResult
+from actions.contract.file_parameters import READS_FILE, WRITES_FILE, reads_files_at
 from actions.contract.process import main
 from actions.shapes.about_alert import AlertFacts
 from actions.shapes.example_job import example_job
@@ -30,6 +31,7 @@ class Params(ActionParams):
         min_length=1,
         max_length=4096,
         description="The file to write, or the URL of an object (s3://, gs://, az://). An existing one is replaced.",
+        json_schema_extra=WRITES_FILE,
     )
     format: Literal["html", "markdown", "summary"] = Field(
         "html", description="One HTML file; Markdown; or at most 12 lines without a table, for a chat or a ticket."
@@ -37,9 +39,17 @@ class Params(ActionParams):
     title: str = Field("Bulk action report", min_length=1, max_length=300, description="The report's title.")
     job: JobDocument = Field(description="The job, or the result of get-job, wait-for-job or a create.")
     outcome: str | None = Field(None, description="The outcome, as wait-for-job gives it.")
-    export: dict[str, Any] | None = Field(None, description="The result of export-job-messages.")
+    export: dict[str, Any] | None = Field(
+        None,
+        description="The result of export-job-messages.",
+        json_schema_extra=reads_files_at("files", "*", "path"),
+    )
     rows: str | None = Field(
-        None, min_length=1, max_length=4096, description="The exported NDJSON file: a path, or the URL of an object."
+        None,
+        min_length=1,
+        max_length=4096,
+        description="The exported NDJSON file: a path, or the URL of an object.",
+        json_schema_extra=READS_FILE,
     )
     alert: AlertFacts | None = Field(None, description="The alert that started the response.")
     playbook: str | None = Field(None, max_length=200, description="The playbook that ran.")

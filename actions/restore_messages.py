@@ -15,6 +15,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from actions.contract.action import WRITE, Action
+from actions.contract.file_parameters import READS_FILE
 from actions.contract.process import main
 from actions.shapes.example_change import INVESTIGATE_ID, example_change, example_found
 from actions.shapes.message_change import (
@@ -36,7 +37,8 @@ from remediation.messages.restore import read_moved_messages
 class Params(ChangeParams):
     export: ExportPath = Field(
         description="The evidence bundle (zip) or NDJSON file of export-job-messages, of a MOVE job: a path, or the "
-        "URL of an object."
+        "URL of an object.",
+        json_schema_extra=READS_FILE,
     )
     dry_run: bool = Field(True, description="Show the messages that would be moved back; change nothing.")
     allow_malicious: bool = Field(

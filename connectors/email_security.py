@@ -166,6 +166,12 @@ class EmailSecurity:
             other.deadline = ReservedDeadline(self.deadline, seconds)
         return other
 
+    def with_requester(self, name: str) -> EmailSecurity:
+        """Return a copy of this client for another requester (`connection.requested_by`)."""
+        other = copy.copy(self)
+        other.connection = self.connection.model_copy(update={"requested_by": name})
+        return other
+
     @contextmanager
     def record_calls(self, path: str | os.PathLike[str]) -> Iterator[EmailSecurity]:
         """Yield a copy of this client that appends its calls to a file: that of the settings, else `path`.

@@ -62,6 +62,18 @@ Start = Callable[[Hooks], Outcome]
 
 
 @dataclass(frozen=True)
+class RunPlace:
+    """Where a new run has its files: in `directory`, or in a folder of `above` that has the run's ID as its name.
+
+    run_id: the ID of a run without a key; None: a new one.
+    """
+
+    directory: Path | None = None
+    above: Path = RUNS
+    run_id: str | None = None
+
+
+@dataclass(frozen=True)
 class Prepared:
     """A run to begin, to resume or to report. ended: the outcome of a run that has already ended, and is not repeated.
 
@@ -133,9 +145,9 @@ def _run_in(store: RunStore, directory: Path) -> RunSummary | None:
 
 
 def prepare_run(
-    store: RunStore, playbook: Playbook, inputs: Mapping[str, Any], directory: Path | None, *, scope: str = ""
+    store: RunStore, playbook: Playbook, inputs: Mapping[str, Any], place: RunPlace, *, scope: str = ""
 ) -> Prepared:
-    """Prepare a new run, or find the run of the playbook's key. directory: by default a new one in cfes-runs.
+    """Prepare a new run, or find the run of the playbook's key.
 
     A run of the same key is resumed or, if it has ended, reported. A run that ended before it did anything (refused,
     cancelled, failed and not resumable) is left as it is, and a new one begins. Raises: CheckRefused if the existing
@@ -144,7 +156,8 @@ def prepare_run(
     key = run_key(playbook, inputs)
     if key is None:
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        return _new(store, playbook, inputs, f"{playbook.id}-{stamp}-{secrets.token_hex(3)}", directory)
+        run_id = place.run_id or f"{playbook.id}-{stamp}-{secrets.token_hex(3)}"
+        return _new(store, playbook, inputs, run_id, place)
     digest = hashlib.sha256("\0".join((scope, playbook.id, key)).encode())
     base = f"{playbook.id}-{digest.hexdigest()[:16]}"
     for attempt in range(1, MOST_ATTEMPTS + 1):
@@ -152,7 +165,7 @@ def prepare_run(
         try:
             stored = store.read(run_id)
         except RunNotFound:
-            return _new(store, playbook, inputs, run_id, directory)
+            return _new(store, playbook, inputs, run_id, place)
         began_with, state = local.opened(stored)
         end = state.pending
         if isinstance(end, End) and end.status in ("refused", "cancelled"):
@@ -168,21 +181,21 @@ def prepare_run(
     )
 
 
-def _new(
-    store: RunStore, playbook: Playbook, inputs: Mapping[str, Any], run_id: str, directory: Path | None
-) -> Prepared:
-    place = absolute_directory(directory or RUNS / run_id)
-    used = _run_in(store, place) if directory is not None else None
+def _new(store: RunStore, playbook: Playbook, inputs: Mapping[str, Any], run_id: str, place: RunPlace) -> Prepared:
+    directory = absolute_directory(place.directory or place.above / run_id)
+    used = _run_in(store, directory) if place.directory is not None else None
     if used is not None:
         raise DirectoryUnusable(
-            f"the directory {shown(str(place), 500)} already has the files of the run {used.run_id}",
+            f"the directory {shown(str(directory), 500)} already has the files of the run {used.run_id}",
             help=f"Nothing was run. Choose another directory, or resume that run: cfes playbook resume {used.run_id}",
         )
 
     def start(hooks: Hooks) -> Outcome:
-        return local.run(playbook, inputs, store=store, run_id=run_id, directory=place, hooks=hooks, traits=traits())
+        return local.run(
+            playbook, inputs, store=store, run_id=run_id, directory=directory, hooks=hooks, traits=traits()
+        )
 
-    return Prepared(run_id, place, start)
+    return Prepared(run_id, directory, start)
 
 
 def resume_of(store: RunStore, run_id: str) -> Start:

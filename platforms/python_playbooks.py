@@ -13,6 +13,7 @@ from platforms.ended_runs import left_by, with_left
 from platforms.playbook_checks import require_sound
 from platforms.playbook_session import (
     CALLS,
+    RunPlace,
     Start,
     account_of,
     drive,
@@ -60,7 +61,9 @@ def run_playbook(
     accept(found, inputs)
     scope = scope_of(os.environ if connection is None else connection.connection)
     with open_store() as store:
-        prepared = prepare_run(store, found, inputs, None if directory is None else Path(directory), scope=scope)
+        prepared = prepare_run(
+            store, found, inputs, RunPlace(None if directory is None else Path(directory)), scope=scope
+        )
         if prepared.ended is not None:
             return _with_left(prepared.ended, prepared.plan, connection)
         return _drive(prepared.start, prepared.directory, connection, connect_first=is_connected(found))

@@ -34,6 +34,8 @@ BELOW = {
     "playbooks/drivers/store": ("playbooks/drivers/seal_key", "playbooks/language/errors", "core"),
     "platforms": ("actions", "playbooks", "remediation", "connectors", "core"),
     "platforms/callers": ("connectors/connection", "core"),
+    "platforms/runs": ("platforms/playbook_session", "platforms/playbook_checks", "playbooks", "connectors", "core"),
+    "platforms/workspace": ("actions", "remediation", "core"),
     "platforms/cli/inputs": (
         *("platforms/schema_fields", "actions", "playbooks", "remediation", "connectors", "core"),
     ),

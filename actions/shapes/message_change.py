@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 from pydantic import Field, StringConstraints
 
 from actions.contract.action import BoundedParams, BoundedResult, Preview
+from actions.contract.file_parameters import READS_FILE
 from actions.shapes.approval_parameters import Approvals, Person
 from connectors.email_security import EmailSecurity
 from connectors.objects.job import ActionType
@@ -67,6 +68,7 @@ class NamedParams(ChangeParams):
         None,
         description="The evidence bundle (zip) or NDJSON file of export-job-messages, whose rows name the messages: a "
         "path, or the URL of an object.",
+        json_schema_extra=READS_FILE,
     )
     statuses: list[MessageStatus] | None = Field(
         None, min_length=1, description="With `export`: only rows with one of these statuses. All rows by default."

@@ -34,6 +34,7 @@ OWN = {
         PLAYBOOKS, "Run the purge playbook on an example alert in the sandbox", "platforms.cli.commands.demo"
     ),
     "worker": Entry(PLAYBOOKS, "Run playbooks for a Temporal server", "platforms.cli.commands.worker"),
+    "serve": Entry(PLAYBOOKS, "Serve actions and playbooks over HTTP", "platforms.cli.commands.serve"),
     "run": Entry(TOOLS, "Run an action with its parameters as JSON", "platforms.cli.commands.run"),
     "approve": Entry(TOOLS, "Approve a plan with your key", "platforms.cli.commands.approve"),
     "verify": Entry(TOOLS, "Verify an evidence bundle, offline", "platforms.cli.commands.verify"),

@@ -37,6 +37,7 @@ from platforms.playbook_session import (
     CALLS,
     STAY,
     Prepared,
+    RunPlace,
     account_of,
     find_run,
     is_connected,
@@ -168,7 +169,7 @@ def prepare(
     """Return a run to begin or to continue, and show the playbook's title."""
     screen.say(f"{playbook.title} ({playbook.id})", STRONG)
     environment = os.environ if terms.environment is None else terms.environment
-    return prepare_run(store, playbook, inputs, directory, scope=scope_of(environment))
+    return prepare_run(store, playbook, inputs, RunPlace(directory), scope=scope_of(environment))
 
 
 def resume(screen: Screen, run: str, terms: Terms, patience: Patience = STAY) -> int:

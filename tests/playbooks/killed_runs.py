@@ -23,7 +23,7 @@ from connectors.email_security import EmailSecurity
 from connectors.http.client import httpx
 from connectors.http.network import Network
 from core.errors import PackError
-from platforms.playbook_session import Start, prepare_run, resume_of
+from platforms.playbook_session import RunPlace, Start, prepare_run, resume_of
 from playbooks import library
 from playbooks.drivers.drive import Hooks
 from playbooks.drivers.run_store import RunStore
@@ -159,4 +159,4 @@ def _start(started: Started, store: RunStore) -> Start:
     begun = store.runs()
     if playbook.key is None and begun:
         return resume_of(store, begun[0].run_id)
-    return prepare_run(store, playbook, started.inputs, started.folder / "run").start
+    return prepare_run(store, playbook, started.inputs, RunPlace(started.folder / "run")).start

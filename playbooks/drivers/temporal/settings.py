@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from core.errors import ConnectionSettingsError, Problem
+from core.model_settings import read_model, variable, variables_of
 from core.service_url import is_loopback
-from core.settings import read_setting
-from core.validation_text import plain_message
-
-
-def _setting(environment: str) -> Any:
-    return {"environment": environment}
 
 
 class TemporalSettings(BaseModel):
@@ -27,56 +21,56 @@ class TemporalSettings(BaseModel):
         "127.0.0.1:7233",
         pattern=r"^[A-Za-z0-9._-]{1,253}:[0-9]{1,5}$",
         description="Host and port of the Temporal server.",
-        json_schema_extra=_setting("CFES_TEMPORAL_ADDRESS"),
+        json_schema_extra=variable("CFES_TEMPORAL_ADDRESS"),
     )
     namespace: str = Field(
         "default",
         pattern=r"^[A-Za-z0-9._-]{2,255}$",
         description="Namespace of the runs.",
-        json_schema_extra=_setting("CFES_TEMPORAL_NAMESPACE"),
+        json_schema_extra=variable("CFES_TEMPORAL_NAMESPACE"),
     )
     task_queue: str = Field(
         "cfes",
         pattern=r"^[A-Za-z0-9._-]{1,200}$",
         description="Task queue, which connects the runs with their workers.",
-        json_schema_extra=_setting("CFES_TEMPORAL_TASK_QUEUE"),
+        json_schema_extra=variable("CFES_TEMPORAL_TASK_QUEUE"),
     )
     files: str = Field(
         "",
         max_length=1024,
         description="Where runs write their files: the URL of a folder in an object store, such as s3://evidence/runs, "
         "or an absolute path that all workers share. Required by playbooks that write files.",
-        json_schema_extra=_setting("CFES_TEMPORAL_FILES"),
+        json_schema_extra=variable("CFES_TEMPORAL_FILES"),
     )
     build_id: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9._-]{1,200}$",
         description="Version of a worker, such as the tag of its image. Runs stay with the version that began them. "
         "See [Run playbooks on a fleet of workers](../how-to/run-on-temporal.md).",
-        json_schema_extra=_setting("CFES_TEMPORAL_BUILD_ID"),
+        json_schema_extra=variable("CFES_TEMPORAL_BUILD_ID"),
     )
     tls: Literal["on", "off"] | None = Field(
         None,
         description="`on` or `off`. [default: off for a loopback address, otherwise on]",
-        json_schema_extra=_setting("CFES_TEMPORAL_TLS"),
+        json_schema_extra=variable("CFES_TEMPORAL_TLS"),
     )
     tls_ca: str | None = Field(
         None,
         description="CA certificate of the server (PEM), if no public CA has signed the server's certificate.",
-        json_schema_extra=_setting("CFES_TEMPORAL_TLS_CA"),
+        json_schema_extra=variable("CFES_TEMPORAL_TLS_CA"),
     )
     tls_cert: str | None = Field(
-        None, description="Client certificate (PEM).", json_schema_extra=_setting("CFES_TEMPORAL_TLS_CERT")
+        None, description="Client certificate (PEM).", json_schema_extra=variable("CFES_TEMPORAL_TLS_CERT")
     )
     tls_key: SecretStr | None = Field(
         None,
         description="Private key of the client certificate (PEM). Best set through CFES_TEMPORAL_TLS_KEY_FILE.",
-        json_schema_extra=_setting("CFES_TEMPORAL_TLS_KEY"),
+        json_schema_extra=variable("CFES_TEMPORAL_TLS_KEY"),
     )
     api_key: SecretStr | None = Field(
         None,
         description="API key of Temporal Cloud. Best set through CFES_TEMPORAL_API_KEY_FILE.",
-        json_schema_extra=_setting("CFES_TEMPORAL_API_KEY"),
+        json_schema_extra=variable("CFES_TEMPORAL_API_KEY"),
     )
 
     @field_validator("files")
@@ -109,22 +103,9 @@ class TemporalSettings(BaseModel):
 
         Raises: ConnectionSettingsError that names each invalid variable but never its value.
         """
-        variables = environment_variables()
-        values = {name: read_setting(environment, variable) for name, variable in variables.items()}
-        try:
-            return cls.model_validate({name: value for name, value in values.items() if value is not None})
-        except ValidationError as error:
-            problems = [
-                Problem(
-                    pointer="".join(f"/{part}" for part in found["loc"]),
-                    message=f"{variables.get(str((found['loc'] or ('',))[0]), 'Temporal')}: {plain_message(found)}",
-                )
-                for found in error.errors(include_input=False, include_url=False)
-            ]
-        raise ConnectionSettingsError("; ".join(p["message"] for p in problems), problems=problems)
+        return read_model(cls, environment, "Temporal")
 
 
 def environment_variables() -> dict[str, str]:
     """Return the environment variable of each field."""
-    fields = TemporalSettings.model_fields.items()
-    return {name: str(field.json_schema_extra["environment"]) for name, field in fields}  # type: ignore[index]
+    return variables_of(TemporalSettings)

@@ -1,0 +1,1 @@
+"""The HTTP service: actions, runs of playbooks, signals, alerts and files over HTTP."""

@@ -1,0 +1,165 @@
+"""The ASGI application: one route for each operation, and what holds for every request.
+
+A request is authenticated, counted, checked and read before its work begins in a thread. The answer to a request with
+an Idempotency-Key is kept. Each request is a line in the audit log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from actions.contract import catalog
+from connectors.call_log import LOGGER
+from core.errors import AuthenticationFailed, InternalError, NotFound, OutputError, PackError
+from core.json_values import did_you_mean, shown
+from platforms.callers.records import Caller
+from platforms.http.failures import RequestRefused, busy, problem, refused, unauthenticated
+from platforms.http.idempotency import KeyedRequest, StoredAnswer, check_key
+from platforms.http.incoming import Handler, Incoming
+from platforms.http.requests import bearer_token, check_scopes, read_json_body, read_parameters
+from platforms.http.routes import HANDLERS
+from platforms.http.service import Service
+from platforms.openapi.operation import Operation
+
+# Names of this machine. A page that a name server redirects to it has another one.
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+
+_NO_AUDIT = "Nothing was run: the service makes no change that it can't record. Ask its operator to free disk space."
+
+# Bodies that are not read as one JSON object.
+_OWN_BODY = ("receive_logpush", "receive_webhook")
+_KEPT_HEADERS = ("location", "content-type", "cfes-workspace")
+
+
+def build_app(service: Service) -> Starlette:
+    """Return the application of a service."""
+    routes = [
+        Route(operation.path, _Endpoint(service, operation), methods=[operation.method.upper()])
+        for operation in service.operations
+        if operation.kind in HANDLERS
+    ]
+    return Starlette(
+        routes=routes,
+        exception_handlers={HTTPException: _no_route, Exception: _defect},
+        lifespan=service.lifespan,
+    )
+
+
+class _Endpoint:
+    """The endpoint of one operation, as an ASGI application. Starlette would wrap a function."""
+
+    def __init__(self, service: Service, operation: Operation) -> None:
+        self._service = service
+        self._operation = operation
+        self._handler: Handler = HANDLERS[operation.kind]
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        request = Request(scope, receive)
+        started = time.monotonic()
+        incoming = Incoming(self._service, self._operation, request)
+        try:
+            answer = await self._answer(incoming)
+        except PackError as error:
+            incoming.failure = error.error if isinstance(error, RequestRefused) else error
+            answer = problem(error)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 -- every failure has an answer
+            LOGGER.exception("a defect in %s", self._operation.id)
+            incoming.failure = InternalError.of(error)
+            answer = problem(incoming.failure)
+        self._service.finish(incoming, answer.status_code, time.monotonic() - started)
+        await answer(scope, receive, send)
+
+    async def _answer(self, incoming: Incoming) -> Response:
+        service, operation, request = self._service, self._operation, incoming.request
+        if operation.scopes:
+            incoming.caller = await self._authenticated(request)
+            check_scopes(operation, incoming.caller.scopes)
+            wait = service.limits.take(incoming.caller)
+            if wait is not None:
+                raise busy(f"the caller {incoming.caller.name} has used its share of the requests", wait)
+        if "read" not in operation.scopes and service.audit.problem is not None:
+            raise OutputError("the audit log can't be written", path=str(service.audit.path), help=_NO_AUDIT)
+        incoming.given = read_parameters(request, operation)
+        if operation.body is not None and operation.kind not in _OWN_BODY:
+            incoming.body = await read_json_body(request, operation)
+        key = request.headers.get("idempotency-key")
+        if key is None or not operation.idempotent:
+            return await self._handler(incoming)
+        return await self._once(incoming, check_key(key))
+
+    async def _authenticated(self, request: Request) -> Caller:
+        service = self._service
+        token = bearer_token(request)
+        if token is None and service.anonymous is not None:
+            host = request.headers.get("host", "").rpartition(":")[0] or request.headers.get("host", "")
+            if host not in LOOPBACK_HOSTS:
+                raise refused(421, f"the host {shown(host)} is not this machine", "Nothing was run. Use 127.0.0.1.")
+            return service.anonymous
+        try:
+            return await asyncio.to_thread(service.callers.authenticate, token)
+        except AuthenticationFailed as error:
+            raise unauthenticated(error) from None
+
+    async def _once(self, incoming: Incoming, key: str) -> Response:
+        """Answer a request with a key: the first time by its work, after that with the first answer."""
+        requests, caller = self._service.requests, incoming.caller
+        text = json.dumps(
+            [self._operation.method, incoming.request.url.path, incoming.given, incoming.body], sort_keys=True
+        )
+        keyed = KeyedRequest(caller.name if caller else "", key, hashlib.sha256(text.encode()).hexdigest())
+        incoming.keyed = keyed
+        first = await asyncio.to_thread(requests.begin, keyed, safe_to_repeat=_is_safe_to_repeat(self._operation))
+        if first is not None:
+            return Response(first.body, first.status, {**json.loads(first.headers), "Idempotent-Replay": "true"})
+        try:
+            answer = await self._handler(incoming)
+        except PackError as error:
+            answer = problem(error)
+            incoming.failure = error.error if isinstance(error, RequestRefused) else error
+            if incoming.failure.applied == "no" and answer.status_code in (429, 500, 502, 503):
+                await asyncio.to_thread(requests.forget, keyed)
+                return answer
+        except BaseException:
+            # Nobody knows what was changed: a repetition is told so.
+            raise
+        headers = {name: answer.headers[name] for name in _KEPT_HEADERS if name in answer.headers}
+        stored = StoredAnswer(answer.status_code, json.dumps(headers), bytes(answer.body))
+        await asyncio.to_thread(requests.answer, keyed, stored)
+        return answer
+
+
+def _is_safe_to_repeat(operation: Operation) -> bool:
+    """Return whether the work of an interrupted request can run again: it finds what the first one did."""
+    action = operation.action
+    return action is None or action.repeatable or "idempotency_key" in action.params.model_fields
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    """Answer a request for a path or a method that no operation has."""
+    status = error.status_code if isinstance(error, HTTPException) else 404
+    if status == 405:
+        methods: Mapping[str, str] = getattr(error, "headers", None) or {}
+        return problem(refused(405, f"{request.method} is not possible here", "Nothing was run.", **methods))
+    path = request.url.path
+    near = ""
+    if path.startswith("/v1/actions/"):
+        near = did_you_mean(path.removeprefix("/v1/actions/")[:100], catalog.titles(), or_list=True)
+    return problem(NotFound(f"there is no {shown(path)}{near}", help="Nothing was run. See GET /openapi.json"))
+
+
+async def _defect(request: Request, error: Exception) -> Response:
+    LOGGER.error("a defect in %s %s", request.method, shown(request.url.path), exc_info=error)
+    return problem(InternalError.of(error))

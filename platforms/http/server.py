@@ -1,0 +1,72 @@
+"""Serve the application until SIGINT or SIGTERM."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+
+import uvicorn
+
+from actions.contract.ending import EndedBySignal
+from core.errors import ConnectionSettingsError
+from core.service_url import is_loopback
+from platforms.http.app import build_app
+from platforms.http.service import Service
+
+# Connections beyond these get the status 503.
+MOST_CONNECTIONS = 1000
+
+# How long a stop waits for answers that have begun.
+STOP_SECONDS = 20
+
+
+def serve(service: Service, host: str, port: int, announce: Callable[[str], None]) -> None:
+    """Serve until a signal. port: 0 for a free one. announce: called with the address once it accepts requests.
+
+    Raises: ConnectionSettingsError if the address can't be used, or others could reach it without a token.
+    """
+    check_address(service, host)
+    bound = _bound(host, port)
+    name = f"[{host}]" if ":" in host else host
+    config = uvicorn.Config(
+        build_app(service),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_graceful_shutdown=STOP_SECONDS,
+        h11_max_incomplete_event_size=65_536,
+        lifespan="on",
+    )
+    with bound:
+        announce(f"http://{name}:{bound.getsockname()[1]}")
+        # uvicorn raises the signal again once it has stopped.
+        with suppress(KeyboardInterrupt, EndedBySignal):
+            uvicorn.Server(config).run(sockets=[bound])
+
+
+def check_address(service: Service, host: str) -> None:
+    """Refuse an address that others can reach while no caller exists. Raises: ConnectionSettingsError."""
+    if service.anonymous is not None and not is_loopback(host):
+        raise ConnectionSettingsError(
+            f"the address {host} can be reached from other machines, and no caller has a token",
+            help="Nothing was started. Create a caller first: cfes token create NAME --scopes read,write. The service "
+            "speaks HTTP: put a proxy with TLS in front of it (see docs/how-to/run-the-http-service.md).",
+        )
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+    except (OSError, OverflowError) as error:
+        bound.close()
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise ConnectionSettingsError(
+            f"the address {host}, port {port}, can't be used: {reason}",
+            help="Nothing was started. Choose another --host or --port.",
+        ) from None
+    return bound

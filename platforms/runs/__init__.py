@@ -1,0 +1,1 @@
+"""Runs of a service: a queue of runs, and workers that drive them."""

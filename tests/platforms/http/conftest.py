@@ -1,0 +1,70 @@
+"""The service over real HTTP on loopback, in a thread of this process, with a sandbox as the remote API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from platforms.callers.callers import Callers
+from platforms.callers.records import Scope
+from sandbox.server import RunningSandbox
+from sandbox.settings import Pace
+from tests.platforms.http.serving import RunningService, start_service
+
+EVERY: tuple[Scope, ...] = ("read", "write", "approve", "alerts")
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """The state directory of the service."""
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def sandbox(start_sandbox: Callable[..., RunningSandbox]) -> RunningSandbox:
+    """A sandbox whose jobs end within a second: the service has the clock of this machine."""
+    return start_sandbox(
+        manual_clock=False, pace=Pace(start_delay=0.1, discover_rate=2000, process_rate=1000, retry_delay=0.1)
+    )
+
+
+@pytest.fixture
+def settings(environment: dict[str, str], state: Path) -> dict[str, str]:
+    """The environment of the service."""
+    return {**environment, "CFES_STATE_DIR": str(state), "CFES_LISTING_LAG_SECONDS": "0"}
+
+
+@pytest.fixture
+def token(state: Path) -> str:
+    """The token of a caller with every scope."""
+    return Callers(str(state)).create("ana@corp.example", EVERY, expires_at=None)
+
+
+@pytest.fixture
+def start(settings: dict[str, str]) -> Iterator[Callable[..., RunningService]]:
+    """Start services; stop them after the test. Keywords are further settings."""
+    running: list[RunningService] = []
+
+    def started(**more: str) -> RunningService:
+        service = start_service({**settings, **more})
+        running.append(service)
+        return service
+
+    yield started
+    for service in running:
+        service.stop()
+
+
+@pytest.fixture
+def service(start: Callable[..., RunningService], token: str) -> RunningService:
+    return start()
+
+
+@pytest.fixture
+def client(service: RunningService, token: str) -> Iterator[httpx.Client]:
+    """A client with the token of `ana@corp.example`, who has every scope."""
+    with service.client(token) as client:
+        yield client
