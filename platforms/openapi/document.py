@@ -53,7 +53,8 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": "Cloudflare Email Security: bulk action jobs",
+            # Power Automate takes at most 30 characters.
+            "title": "Email Security bulk actions",
             "version": VERSION,
             "description": "Move or release messages after delivery: no duplicate jobs, limits, evidence.",
             "license": {"name": "Apache-2.0"},

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Mapping
 from typing import Any
 
-from platforms.openapi.older_schemas import older_schema
+from platforms.openapi.older_schemas import Older
 from platforms.openapi.operation import JSON
-
-_Convert = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def as_3_0(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return the document as OpenAPI 3.0.3."""
-    components = dict(document["components"])
-    components["schemas"] = {name: older_schema(each, "3.0") for name, each in components["schemas"].items()}
-    components["responses"] = {name: _with_content(each) for name, each in components["responses"].items()}
+    older = Older("3.0")
+    components = document["components"]
     return {
         **document,
         "openapi": "3.0.3",
-        "paths": _each_operation(document, _operation_3_0),
-        "components": components,
+        "paths": {
+            path: {method: _operation_3_0(operation, older) for method, operation in methods.items()}
+            for path, methods in document["paths"].items()
+        },
+        "components": {
+            **components,
+            "schemas": {name: older.schema(each) for name, each in components["schemas"].items()},
+            "responses": {name: _with_content(each, older) for name, each in components["responses"].items()},
+        },
     }
 
 
@@ -28,19 +33,22 @@ def as_2_0(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return the document as OpenAPI 2.0. Each operation has all of its responses in itself."""
     components = document["components"]
     bearer = components["securitySchemes"]["bearer"]
-
-    def convert(operation: dict[str, Any]) -> dict[str, Any]:
-        return _operation_2_0(operation, components["responses"])
-
-    return {
+    older = Older("2.0", components["schemas"])
+    found = {
         "swagger": "2.0",
         "info": document["info"],
         "consumes": [JSON],
         "produces": [JSON],
         "tags": document["tags"],
         "security": document["security"],
-        "paths": _each_operation(document, convert),
-        "definitions": {name: older_schema(each, "2.0") for name, each in components["schemas"].items()},
+        "paths": {
+            path: {
+                method: _operation_2_0(operation, components["responses"], older)
+                for method, operation in methods.items()
+            }
+            for path, methods in document["paths"].items()
+        },
+        "definitions": {name: older.schema(each) for name, each in components["schemas"].items()},
         "securityDefinitions": {
             "bearer": {
                 "type": "apiKey",
@@ -50,38 +58,37 @@ def as_2_0(document: Mapping[str, Any]) -> dict[str, Any]:
             }
         },
     }
+    return _without_unused(found)
 
 
-def _each_operation(document: Mapping[str, Any], convert: _Convert) -> dict[str, Any]:
-    return {
-        path: {method: convert(operation) for method, operation in methods.items()}
-        for path, methods in document["paths"].items()
-    }
+def _without_unused(swagger: dict[str, Any]) -> dict[str, Any]:
+    """Return the document without the definitions that only stood where their schema is now."""
+    text = json.dumps(swagger)
+    used = {name: each for name, each in swagger["definitions"].items() if f'"#/definitions/{name}"' in text}
+    return swagger if used == swagger["definitions"] else _without_unused({**swagger, "definitions": used})
 
 
-def _operation_3_0(operation: dict[str, Any]) -> dict[str, Any]:
+def _operation_3_0(operation: dict[str, Any], older: Older) -> dict[str, Any]:
     found = dict(operation)
     if "requestBody" in found:
-        found["requestBody"] = _with_content(found["requestBody"])
-    found["responses"] = {status: _with_content(each) for status, each in found["responses"].items()}
+        found["requestBody"] = _with_content(found["requestBody"], older)
+    found["responses"] = {status: _with_content(each, older) for status, each in found["responses"].items()}
     return found
 
 
-def _with_content(holder: dict[str, Any]) -> dict[str, Any]:
+def _with_content(holder: dict[str, Any], older: Older) -> dict[str, Any]:
     if "content" not in holder:
         return holder
-    content = {
-        name: {**media, "schema": older_schema(media["schema"], "3.0")} for name, media in holder["content"].items()
-    }
+    content = {name: {**media, "schema": older.schema(media["schema"])} for name, media in holder["content"].items()}
     return {**holder, "content": content}
 
 
-def _operation_2_0(operation: dict[str, Any], responses: Mapping[str, Any]) -> dict[str, Any]:
+def _operation_2_0(operation: dict[str, Any], responses: Mapping[str, Any], older: Older) -> dict[str, Any]:
     kept = {key: value for key, value in operation.items() if key not in ("requestBody", "parameters", "responses")}
-    parameters = [_parameter_2_0(each) for each in operation.get("parameters", ())]
+    parameters = [_parameter_2_0(each, older) for each in operation.get("parameters", ())]
     body = operation.get("requestBody")
     if body is not None:
-        parameters.append(_body_2_0(body))
+        parameters.append(_body_2_0(body, older))
         if JSON not in body["content"]:
             kept["consumes"] = list(body["content"])
     answers = {status: _resolved(each, responses) for status, each in operation["responses"].items()}
@@ -90,7 +97,7 @@ def _operation_2_0(operation: dict[str, Any], responses: Mapping[str, Any]) -> d
         **kept,
         "produces": list(produces),
         **({"parameters": parameters} if parameters else {}),
-        "responses": {status: _response_2_0(each) for status, each in answers.items()},
+        "responses": {status: _response_2_0(each, older) for status, each in answers.items()},
     }
 
 
@@ -99,23 +106,23 @@ def _resolved(response: dict[str, Any], responses: Mapping[str, Any]) -> dict[st
     return found
 
 
-def _parameter_2_0(parameter: Mapping[str, Any]) -> dict[str, Any]:
+def _parameter_2_0(parameter: Mapping[str, Any], older: Older) -> dict[str, Any]:
     kept = {key: value for key, value in parameter.items() if key != "schema"}
-    return {**kept, **older_schema(parameter["schema"], "2.0")}
+    return {**kept, **older.schema(parameter["schema"])}
 
 
-def _body_2_0(body: Mapping[str, Any]) -> dict[str, Any]:
+def _body_2_0(body: Mapping[str, Any], older: Older) -> dict[str, Any]:
     media = next(iter(body["content"].values()))
     return {
         "name": "body",
         "in": "body",
         "required": body["required"],
         "description": body["description"],
-        "schema": older_schema(media["schema"], "2.0"),
+        "schema": older.schema(media["schema"]),
     }
 
 
-def _response_2_0(response: Mapping[str, Any]) -> dict[str, Any]:
+def _response_2_0(response: Mapping[str, Any], older: Older) -> dict[str, Any]:
     found: dict[str, Any] = {"description": response["description"]}
     if "headers" in response:
         found["headers"] = {
@@ -123,7 +130,7 @@ def _response_2_0(response: Mapping[str, Any]) -> dict[str, Any]:
         }
     for name, media in response["content"].items():
         # Bytes are a binary string here, not `type: file`, because Power Automate reads only the former.
-        found["schema"] = older_schema(media["schema"], "2.0")
+        found["schema"] = older.schema(media["schema"])
         if "example" in media:
             found["examples"] = {name: media["example"]}
     return found

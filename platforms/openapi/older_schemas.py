@@ -6,6 +6,7 @@ What an older version can't express is left out, so that its schema accepts more
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from platforms.openapi.components import PREFIX
@@ -22,24 +23,44 @@ _DATA = ("default", "enum", "example", "required")
 _UNKNOWN = ("$comment", "contentEncoding", "contentMediaType", "propertyNames")
 
 
-def older_schema(schema: Any, version: Version) -> Any:
-    """Return a schema of the 3.1 document as a schema of an older version."""
-    if isinstance(schema, list):
-        return [older_schema(each, version) for each in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    found = {key: value for key, value in schema.items() if key not in _UNKNOWN}
-    found = _plain_keywords(found, version)
-    found = _alternatives(found, version)
-    if "$ref" in found:
-        return _reference(found, version)
-    return {key: _value(key, value, version) for key, value in found.items()}
+@dataclass(frozen=True)
+class Older:
+    """An older version. schemas: those of the 3.1 document, by name."""
 
+    version: Version
+    schemas: Mapping[str, Any] = field(default_factory=dict)
 
-def _value(key: str, value: Any, version: Version) -> Any:
-    if key == "properties":
-        return {name: older_schema(schema, version) for name, schema in value.items()}
-    return value if key in _DATA else older_schema(value, version)
+    def schema(self, schema: Any) -> Any:
+        """Return a schema of the 3.1 document as one of this version."""
+        if isinstance(schema, list):
+            return [self.schema(each) for each in schema]
+        if not isinstance(schema, Mapping):
+            return schema
+        found = {key: value for key, value in schema.items() if key not in _UNKNOWN}
+        found = _plain_keywords(found, self.version)
+        found = _alternatives(found, self.version)
+        if "$ref" in found:
+            return self._reference(found)
+        return {key: self._value(key, value) for key, value in found.items()}
+
+    def _value(self, key: str, value: Any) -> Any:
+        if key == "properties":
+            return {name: self.schema(schema) for name, schema in value.items()}
+        return value if key in _DATA else self.schema(value)
+
+    def _reference(self, schema: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a reference. Neither version allows other keys beside `$ref`.
+
+        Power Apps and Power Automate ignore `allOf`, so 2.0 has the schema itself in such a place.
+        """
+        name = str(schema["$ref"]).removeprefix(PREFIX)
+        others = {key: value for key, value in schema.items() if key not in ("$ref", "default")}
+        if self.version == "3.0":
+            return {"allOf": [{"$ref": schema["$ref"]}], **others} if others else {"$ref": schema["$ref"]}
+        if not others:
+            return {"$ref": f"#/definitions/{name}"}
+        own: dict[str, Any] = self.schema(self.schemas[name])
+        return {**own, **others}
 
 
 def _plain_keywords(schema: dict[str, Any], version: Version) -> dict[str, Any]:
@@ -98,11 +119,3 @@ def _words(schema: Mapping[str, Any]) -> str:
 
 def _described(schema: dict[str, Any], sentence: str) -> dict[str, Any]:
     return {**schema, "description": f"{schema.get('description', '')} {sentence}".strip()}
-
-
-def _reference(schema: dict[str, Any], version: Version) -> dict[str, Any]:
-    """Return a reference. Neither version allows other keys beside `$ref`."""
-    target = schema["$ref"]
-    reference = {"$ref": target.replace(PREFIX, "#/definitions/") if version == "2.0" else target}
-    others = {key: value for key, value in schema.items() if key not in ("$ref", "default")}
-    return {"allOf": [reference], **others} if others else reference

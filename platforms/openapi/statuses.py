@@ -37,7 +37,7 @@ MEANINGS = {
     400: "The body is not valid JSON.",
     401: "The token is missing, unknown, expired or revoked.",
     403: "The token lacks the scope, or a guardrail refused. Nothing was changed.",
-    404: "It does not exist.",
+    404: "The job, message, run or file does not exist.",
     408: "The body did not arrive in time.",
     409: "The current state does not allow the request.",
     413: "The body is too large.",
