@@ -1,6 +1,6 @@
 """The SQLite files in the state directory. They hold records that outlive a process and that processes share.
 
-Every access is one transaction under a lock, and is on disk when it ends. Only this user can read the files.
+Every change is one transaction under a lock, and is on disk when it ends. Only this user can read the files.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ LOCK_SECONDS = 30
 
 @dataclass(frozen=True)
 class StateFile:
-    """A file of the state directory. help: the advice if it can't be used."""
+    """A file of the state directory. help: the advice if it can't be used.
+
+    reads_only: the transaction only reads, and does not wait for another process that is about to write.
+    """
 
     name: str = FILE
     lock_seconds: float = LOCK_SECONDS
@@ -34,6 +37,7 @@ class StateFile:
         f"Nothing was changed. Check {FILE} in CFES_STATE_DIR. The directory must be private to this user and "
         "the same for every process that runs actions."
     )
+    reads_only: bool = False
 
 
 SHARED = StateFile()
@@ -41,7 +45,7 @@ SHARED = StateFile()
 
 @contextmanager
 def state_database(setting: str | None, table: str, file: StateFile = SHARED) -> Iterator[sqlite3.Connection]:
-    """Yield the database in an exclusive transaction. Commit at the end, or roll back after an exception.
+    """Yield the database in a transaction. Commit at the end, or roll back after an exception.
 
     setting: the value of CFES_STATE_DIR. table: an SQL statement that creates the caller's table if it is missing.
     Raises: ConnectionSettingsError if the directory or the file can't be used.
@@ -54,7 +58,7 @@ def state_database(setting: str | None, table: str, file: StateFile = SHARED) ->
         with closing(sqlite3.connect(path, timeout=file.lock_seconds, isolation_level=None)) as database:
             # A committed record survives a power cut.
             database.execute("PRAGMA synchronous = EXTRA")
-            database.execute("BEGIN IMMEDIATE")
+            database.execute("BEGIN" if file.reads_only else "BEGIN IMMEDIATE")
             database.execute(table)
             yield database
             database.execute("COMMIT")

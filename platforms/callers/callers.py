@@ -16,7 +16,7 @@ from core.clock import Clock, SystemClock
 from core.errors import AuthenticationFailed, ConnectionSettingsError, PackError, ParameterError
 from core.json_values import did_you_mean
 from platforms.callers.records import SCOPES, Caller, CallerRecord, Scope
-from platforms.callers.store import CallerStore, StoredToken, caller_store
+from platforms.callers.store import CallerStore, StoredToken, changing, note_last_use, read_tokens
 from platforms.callers.tokens import Token, new_token
 
 # A revocation in another process takes effect after this time at the latest.
@@ -116,8 +116,7 @@ class Callers:
 
     def records(self) -> list[CallerRecord]:
         """Return every token's record, the oldest first, with those that have expired or are revoked."""
-        with caller_store(self._directory) as store:
-            return [token.record for token in store.tokens()]
+        return [token.record for token in read_tokens(self._directory, revoked=True)]
 
     def any(self) -> bool:
         """Return whether a token exists that is valid now."""
@@ -127,7 +126,8 @@ class Callers:
     def authenticate(self, token: str | None) -> Caller:
         """Return who sent a request. token: the text after `Bearer `, whatever a client sent.
 
-        A token that is not valid costs a hash and no access to the disk.
+        A token that is not valid costs a hash and no access to the disk. Twice a second a call reads the file, and may
+        then wait for another process, a second at most: an event loop calls this in a thread.
         Raises: AuthenticationFailed, with the same message for every token that is not valid.
         """
         given = Token.of(token)
@@ -172,15 +172,15 @@ class Callers:
         """Read the file. An error is kept for the same time, so that a flood of requests does not repeat it."""
         at = self._clock.monotonic()
         try:
-            with caller_store(self._directory) as store:
-                return _Loaded(at, {token.record.token_id: token for token in store.tokens(revoked=False)})
+            found = read_tokens(self._directory, revoked=False)
         except ConnectionSettingsError as error:
             return _Loaded(self._clock.monotonic(), {}, error)
+        return _Loaded(at, {token.record.token_id: token for token in found})
 
     @contextmanager
     def _changing(self) -> Iterator[CallerStore]:
         """Yield the store in a transaction. Requests to this process see the change at once."""
-        with caller_store(self._directory) as store:
+        with changing(self._directory) as store:
             yield store
         self._loaded = None
 
@@ -192,8 +192,7 @@ class Callers:
             return
         try:
             self._use_written[token_id] = at
-            with caller_store(self._directory) as store:
-                store.set_last_use(token_id, self._clock.now())
+            note_last_use(self._directory, token_id, self._clock.now())
         except ConnectionSettingsError:
             return
         finally:

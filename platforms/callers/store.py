@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, cast
 
 from connectors.connection import PERSON
@@ -20,15 +21,19 @@ FILE = "callers.sqlite"
 
 DIGEST_BYTES = 32
 
-# Every transaction takes milliseconds, and a request waits for it.
-LOCK_SECONDS = 2.0
+# A transaction takes milliseconds. Requests wait for reads, and one of them for the note of a last use.
+LONGEST_CHANGE = 10.0
+LONGEST_READ = 1.0
+LONGEST_NOTE = 0.1
 
 _HELP = (
     f"Nothing was changed. Check {FILE} in CFES_STATE_DIR: every token is refused until it can be used. If it is "
     "damaged, restore it from a backup. Or delete it, and create each token again: `cfes token create NAME --scopes "
     "SCOPES`."
 )
-_STATE_FILE = StateFile(FILE, LOCK_SECONDS, _HELP)
+_TO_CHANGE = StateFile(FILE, LONGEST_CHANGE, _HELP)
+_TO_READ = StateFile(FILE, LONGEST_READ, _HELP, reads_only=True)
+_TO_NOTE = StateFile(FILE, LONGEST_NOTE, _HELP)
 
 _TABLE = """CREATE TABLE IF NOT EXISTS token (
     id TEXT PRIMARY KEY, name TEXT NOT NULL, secret_sha256 BLOB NOT NULL, scopes TEXT NOT NULL,
@@ -86,13 +91,25 @@ class CallerStore:
 
 
 @contextmanager
-def caller_store(state_directory: str | None) -> Iterator[CallerStore]:
-    """Yield the store in an exclusive transaction. Raises: ConnectionSettingsError if it can't be used."""
-    with state_database(state_directory, _TABLE, _STATE_FILE) as database:
+def changing(state_directory: str | None) -> Iterator[CallerStore]:
+    """Yield the store in a transaction without other writers. Raises: ConnectionSettingsError if it can't be used."""
+    with state_database(state_directory, _TABLE, _TO_CHANGE) as database:
         yield CallerStore(database)
 
 
-def _stored(row: Sequence[Any]) -> StoredToken:
+def read_tokens(state_directory: str | None, *, revoked: bool) -> list[StoredToken]:
+    """Return the tokens, as `CallerStore.tokens`. Raises: ConnectionSettingsError if the store can't be used."""
+    with state_database(state_directory, _TABLE, _TO_READ) as database:
+        return CallerStore(database).tokens(revoked=revoked)
+
+
+def note_last_use(state_directory: str | None, token_id: str, at: datetime) -> None:
+    """Write the last use of a token. Raises: ConnectionSettingsError, soon, if another process writes."""
+    with state_database(state_directory, _TABLE, _TO_NOTE) as database:
+        CallerStore(database).set_last_use(token_id, at)
+
+
+def _stored(row: tuple[Any, ...]) -> StoredToken:
     try:
         stored = _read_row(row)
     except (AttributeError, TypeError, ValueError):
@@ -105,7 +122,9 @@ def _stored(row: Sequence[Any]) -> StoredToken:
     return stored
 
 
-def _read_row(row: Sequence[Any]) -> StoredToken | None:
+# A service reads the same rows twice a second.
+@lru_cache(maxsize=1024)
+def _read_row(row: tuple[Any, ...]) -> StoredToken | None:
     """Return the token of a row; None or an exception for a row that this module does not write."""
     token_id, name, digest, scopes, rate_share, *moments = row
     created_at, *ends = (None if at is None else parse_instant(at) for at in moments)

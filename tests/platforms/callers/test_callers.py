@@ -175,7 +175,7 @@ class TestAuthenticate:
         self, callers: Callers, token: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         callers.authenticate(token)
-        monkeypatch.setattr("platforms.callers.callers.caller_store", pytest.fail)
+        monkeypatch.setattr("platforms.callers.callers.read_tokens", pytest.fail)
         for number in range(1000):
             refusal(callers, f"cfes_{'a' * 10}_{number:043}")
         callers.authenticate(token)
@@ -199,6 +199,16 @@ class TestAuthenticate:
         clock.advance(RELOAD_SECONDS)
         callers.authenticate(token)
 
+    def test_a_process_that_stopped_within_a_change_holds_up_no_request(
+        self, callers: Callers, clock: FakeClock, state: Path, token: str
+    ) -> None:
+        with closing(sqlite3.connect(state / FILE, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            other.execute("UPDATE token SET name = 'other'")
+            clock.advance(RELOAD_SECONDS)
+            assert callers.authenticate(token).name == "tines"
+            assert callers.records()[0].last_used_at is None
+
     def test_many_threads_authenticate_while_tokens_change(self, state: Path) -> None:
         callers = Callers(str(state))
         kept = callers.create("kept", ["read"], expires_at=None)
@@ -212,12 +222,12 @@ class TestAuthenticate:
                 except PackError as error:
                     wrong.append(str(error))
 
-        threads = [threading.Thread(target=ask) for _ in range(8)]
+        threads = [threading.Thread(target=ask) for _ in range(4)]
         for thread in threads:
             thread.start()
         other = Callers(str(state))
         gone = []
-        for number in range(20):
+        for number in range(8):
             gone.append(other.create(f"c{number}", ["read"], expires_at=None))
             callers.revoke(f"c{number}")
         stop.set()
@@ -226,6 +236,16 @@ class TestAuthenticate:
         assert wrong == []
         for token in gone:
             refusal(callers, token)
+
+
+def test_of_processes_that_create_one_caller_at_once_one_succeeds(state: Path) -> None:
+    create = (
+        "import sys; from platforms.callers.callers import Callers; from core.errors import ParameterError\n"
+        f"try: Callers({str(state)!r}).create('tines', ['read'], expires_at=None)\n"
+        "except ParameterError: sys.exit(2)"
+    )
+    started = [subprocess.Popen([sys.executable, "-c", create]) for _ in range(4)]
+    assert sorted(process.wait(timeout=60) for process in started) == [0, 2, 2, 2]
 
 
 class TestLastUse:
@@ -350,7 +370,7 @@ class TestFile:
         (state / FILE).write_bytes(b"x" * 4096)
         with pytest.raises(ConnectionSettingsError):
             callers.authenticate(token)
-        monkeypatch.setattr("platforms.callers.callers.caller_store", pytest.fail)
+        monkeypatch.setattr("platforms.callers.callers.read_tokens", pytest.fail)
         with pytest.raises(ConnectionSettingsError):
             callers.authenticate(token)
 
