@@ -105,6 +105,7 @@ def is_in(module: str, folder: str) -> bool:
     return module == folder or module.startswith(f"{folder}/")
 
 
+@cache
 def folder_of(module: str) -> str:
     """Return the innermost listed folder that contains the module."""
     return max((folder for folder in BELOW if is_in(module, folder)), key=len)

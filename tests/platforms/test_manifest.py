@@ -13,6 +13,7 @@ from connectors.connection import Connection
 from core.version import VERSION
 from platforms.published import manifest
 from playbooks import library
+from tests.slow import some_of
 
 DOCUMENT = json.loads(manifest.MANIFEST.read_text())
 
@@ -46,7 +47,8 @@ def test_the_manifest_is_valid_against_its_schema() -> None:
         jsonschema.validate({**DOCUMENT, "actions": [{**DOCUMENT["actions"][0], "effect": "harmless"}]}, schema)
 
 
-@pytest.mark.parametrize("entry", DOCUMENT["actions"], ids=lambda entry: str(entry["id"]))
+# tests/actions/test_catalog.py checks the schemas of every action, and this file that the manifest has them.
+@pytest.mark.parametrize("entry", some_of(DOCUMENT["actions"], 0, 4), ids=lambda entry: str(entry["id"]))
 def test_the_schemas_of_an_entry_are_valid_and_match_its_examples(entry: dict[str, object]) -> None:
     for schema, example in (("parameters", "example_parameters"), ("result", "example_result")):
         jsonschema.Draft202012Validator.check_schema(entry[schema])  # type: ignore[arg-type]

@@ -391,7 +391,7 @@ def places_of(value: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[s
         yield from places_of(child, (*place, key))
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(
     place=st.sampled_from(list(places_of(CHANGED))),
     value=st.sampled_from(

@@ -5,9 +5,11 @@ Where several sub-playbooks are active at a time, the order of their effects is 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -30,8 +32,16 @@ from tests.playbooks.random_playbooks import (
     playbook_of,
     require_equal,
 )
+from tests.slow import some_of
 
-quick = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+each_number = pytest.mark.parametrize("examples", some_of([20, 200], 0))
+
+
+def check(examples: int, agrees: Callable[[Description, int], None]) -> None:
+    """Call a function with this number of descriptions."""
+    given(description=descriptions(), n=st.integers(0, 3))(
+        settings(deadline=None, max_examples=examples, suppress_health_check=[HealthCheck.too_slow])(agrees)
+    )()
 
 
 class Answering(Observer):
@@ -47,9 +57,12 @@ class Answering(Observer):
                 self.store.send_signal("run-1", path, number, "a test")
 
 
-@quick
-@given(description=descriptions(), n=st.integers(0, 3))
-def test_the_local_driver_does_what_the_reference_says(description: Description, n: int) -> None:
+@each_number
+def test_the_local_driver_does_what_the_reference_says(examples: int) -> None:
+    check(examples, local_agrees)
+
+
+def local_agrees(description: Description, n: int) -> None:
     actions, clock = Actions(), FakeClock()
     with TemporaryDirectory() as folder:
         directory = Path(folder) / "run"
@@ -67,9 +80,12 @@ def test_the_local_driver_does_what_the_reference_says(description: Description,
     require_equal(description, n, outcome.status, outcome.outputs, actions)
 
 
-@quick
-@given(description=descriptions(), n=st.integers(0, 3))
-def test_the_tick_driver_does_what_the_reference_says(description: Description, n: int) -> None:
+@each_number
+def test_the_tick_driver_does_what_the_reference_says(examples: int) -> None:
+    check(examples, tick_agrees)
+
+
+def tick_agrees(description: Description, n: int) -> None:
     actions, clock = Actions(), FakeClock()
     playbook: Playbook = playbook_of(description)
     state = begin(playbook, {"n": n}, run_id="r", directory="/d", traits=TRAITS, now=clock.now())

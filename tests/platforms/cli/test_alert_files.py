@@ -94,7 +94,7 @@ def test_a_file_without_a_usable_record_is_refused(case: str) -> None:
 
 
 def test_a_gzip_bomb_is_refused_before_it_is_unpacked() -> None:
-    bomb = gzip.compress(b" " * (LARGEST_UNPACKED_BYTES * 4))
+    bomb = gzip.compress(b" " * (LARGEST_UNPACKED_BYTES * 4), compresslevel=1)
     tracemalloc.start()
     with pytest.raises(ParameterError, match="unpacks to more than"):
         records_of(bomb, "FILE")
@@ -106,8 +106,8 @@ def test_many_empty_gzip_parts_are_read_in_linear_time() -> None:
     part = gzip.compress(b"")
     started = time.process_time()
     with pytest.raises(ParameterError, match="FILE"):
-        records_of(part * (LARGEST_BYTES // len(part)), "FILE")
-    assert time.process_time() - started < 20
+        records_of(part * (LARGEST_BYTES // 8 // len(part)), "FILE")
+    assert time.process_time() - started < 5
 
 
 GOOD = {"AlertID": "good", "From": "payments@invoice-portal.example"}

@@ -20,6 +20,7 @@ from platforms.cli.views.layout import NARROW, Whole, broken
 from platforms.cli.views.progress_bar import Bar
 from platforms.cli.views.tables import Column, grid
 from tests.platforms.cli.conftest import Cfes
+from tests.slow import some_of
 
 COLOR_CODES = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -28,8 +29,8 @@ COPIED = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32,64
 
 WIDTHS = ["0", "1", "20", "40", "59", "60", "80", "120", "many", ""]
 
-# Every width for a list and a single result; the limits of each layout for the others.
-EVERY_WIDTH = ("list-jobs", "preview-job")
+# This one is always shown at every width; the others at the limits of each layout, and exhaustively at every width.
+EVERY_WIDTH = ("list-jobs",)
 
 JOB_IDS = [f"7d9f3c1e-5b0a-4c55-9a57-0f6f3f0c9b{n}d" for n in range(3)]
 
@@ -56,14 +57,15 @@ def _jobs(**changed: Any) -> dict[str, Any]:
     return {"count": 3, "jobs": [{"job_id": each, "messages_failed": n, **job} for n, each in enumerate(JOB_IDS)]}
 
 
+@pytest.mark.parametrize("every_width", some_of([False, True], 0))
 @pytest.mark.parametrize("action", catalog.available().values(), ids=lambda action: action.id)
 def test_ids_and_hashes_are_not_broken_at_any_width(
-    action: Action[Any, Any], cfes: Cfes, set_result: Any, monkeypatch: pytest.MonkeyPatch
+    action: Action[Any, Any], every_width: bool, cfes: Cfes, set_result: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_result(action.example_result)
     confirmation = ["--yes"] if action.asks_first({}) else []
     complete = set(COPIED.findall(cfes(action.id, "--output", "table").out))
-    widths = WIDTHS if action.id in EVERY_WIDTH else ("1", "59", "60", "")
+    widths = WIDTHS if every_width or action.id in EVERY_WIDTH else ("1", "60", "")
     for width, piped in itertools.product(widths, (False, True)):
         monkeypatch.setenv("COLUMNS", width)
         ended = cfes(action.id, "--output", "table", *confirmation, terminal=not piped)

@@ -33,6 +33,8 @@ cases:
       status: completed
 """
 
+MANY_CASES = ("campaign-by-content", "late-copy-sweep")
+
 
 @pytest.fixture
 def small(cfes: Cfes, tmp_path: Path) -> Cfes:
@@ -41,7 +43,10 @@ def small(cfes: Cfes, tmp_path: Path) -> Cfes:
     return cfes
 
 
-@pytest.mark.parametrize("name", shipped())
+# tests/playbooks runs the exhaustive ones too.
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.exhaustive) if name in MANY_CASES else name for name in shipped()]
+)
 def test_the_cases_of_a_shipped_playbook_pass(cfes: Cfes, name: str) -> None:
     ended = cfes("playbook", "test", name)
     failed = [case for file in ended.document["files"] for case in file["cases"] if not case["passed"]]

@@ -12,6 +12,7 @@ from sandbox.server import RunningSandbox
 from tests.actions.named_messages import SMOOTH, delivered
 from tests.conftest import CAMPAIGN, EXAMPLE_ALERT
 from tests.platforms.cli.conftest import Cfes, CommandResult
+from tests.slow import some_of
 
 COLOR_CODES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 PURGE = ("playbook", "run", "phish-campaign-purge", "-i", str(EXAMPLE_ALERT), "--yes", "--set", "search_by=sender")
@@ -37,7 +38,7 @@ def table(ended: CommandResult) -> dict[str, str]:
     return {line.split()[0]: line.partition(" ")[2] for line in lines(ended.out)}
 
 
-@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("late", some_of([False, True], 1))
 def test_a_second_start_reports_the_run_and_what_is_left(late: bool, connected: Cfes, sandbox: RunningSandbox) -> None:
     first = connected(*PURGE, terminal=True)
     assert first.code == 0, first.err

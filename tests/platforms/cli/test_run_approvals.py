@@ -191,7 +191,7 @@ class TestCancelWithAJob:
         (job,) = connected("list-jobs").document["jobs"]
         return str(job["job_id"])
 
-    @pytest.mark.parametrize("given", [(), ("--no-job",)])
+    @pytest.mark.parametrize("given", [(), pytest.param(("--no-job",), marks=pytest.mark.exhaustive)])
     def test_the_job_goes_on_and_its_cancel_command_is_shown(
         self, connected: Cfes, waiting: str, with_job: str, given: tuple[str, ...]
     ) -> None:

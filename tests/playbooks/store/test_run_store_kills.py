@@ -16,12 +16,16 @@ import pytest
 from playbooks.drivers.store.records import Progress
 from playbooks.language.errors import RunExists, RunNotFound
 from tests.playbooks.run_stores import RUNNING, new_run, open_store
+from tests.slow import some_of
 
 LATER = datetime.fromisoformat("2027-01-01T00:00:00Z")
 
 # The calls that change a file or a lock.
 CALLS = {"execute", "executescript", "close", "flock", "ftruncate", "open", "pwrite", "rename", "unlink", "mkdir"}
 MOST_CALLS = 300
+
+# How many calls apart the kills are.
+each_step = pytest.mark.parametrize("step", some_of([3, 1], 0))
 
 
 def killed_at(number: int, act: Callable[[], object]) -> bool:
@@ -49,12 +53,14 @@ def killed_at(number: int, act: Callable[[], object]) -> bool:
     return code != 0
 
 
-def for_each_kill(tmp_path: Path, prepare: Callable[[Path], object], act: Callable[[Path], object]) -> list[Path]:
-    """Kill `act` before each of its calls, in copies of a prepared store. Return the paths of the copies."""
+def for_each_kill(
+    tmp_path: Path, prepare: Callable[[Path], object], act: Callable[[Path], object], step: int
+) -> list[Path]:
+    """Kill `act` before each of its calls that `step` selects, in copies of a prepared store. Return their paths."""
     prepared = tmp_path / "prepared" / "runs.db"
     prepare(prepared)
     paths = []
-    for number in range(MOST_CALLS):
+    for number in range(0, MOST_CALLS, step):
         path = tmp_path / str(number) / "runs.db"
         if prepared.exists():
             shutil.copytree(prepared.parent, path.parent)
@@ -96,9 +102,10 @@ def forget(path: Path) -> None:
         store.forget("run-1", ended_before=LATER)
 
 
-def test_a_killed_process_has_created_a_whole_run_or_none(tmp_path: Path) -> None:
+@each_step
+def test_a_killed_process_has_created_a_whole_run_or_none(step: int, tmp_path: Path) -> None:
     existed = []
-    for path in for_each_kill(tmp_path, nothing, create):
+    for path in for_each_kill(tmp_path, nothing, create, step):
         with open_store(path) as store:
             try:
                 store.create(new_run()).release()
@@ -111,9 +118,10 @@ def test_a_killed_process_has_created_a_whole_run_or_none(tmp_path: Path) -> Non
     assert set(existed) == {False, True}
 
 
-def test_a_state_is_written_with_its_signals_or_not(tmp_path: Path) -> None:
+@each_step
+def test_a_state_is_written_with_its_signals_or_not(step: int, tmp_path: Path) -> None:
     written = []
-    for path in for_each_kill(tmp_path, create_with_signal, write):
+    for path in for_each_kill(tmp_path, create_with_signal, write, step):
         with open_store(path) as store, store.hold("run-1") as held:
             state, untaken = held.stored().state, held.untaken_signals()
             assert (state, len(untaken)) in [('{"position": 0}', 1), ('{"position": 1}', 0)]
@@ -123,9 +131,10 @@ def test_a_state_is_written_with_its_signals_or_not(tmp_path: Path) -> None:
     assert set(written) == {False, True}
 
 
-def test_a_killed_process_has_deleted_a_run_with_its_signals_or_not_at_all(tmp_path: Path) -> None:
+@each_step
+def test_a_killed_process_has_deleted_a_run_with_its_signals_or_not_at_all(step: int, tmp_path: Path) -> None:
     forgotten = []
-    for path in for_each_kill(tmp_path, create_ended, forget):
+    for path in for_each_kill(tmp_path, create_ended, forget, step):
         with open_store(path) as store:
             try:
                 store.forget("run-1", ended_before=LATER)
