@@ -23,7 +23,14 @@ from sandbox.settings import Settings
 from tests.actions.incomplete import incomplete_actions
 from tests.clock import FakeClock
 
-pytest_plugins = ["tests.object_stores", "tests.secrets_watch", "tests.skips", "tests.slow", "tests.temporary_files"]
+pytest_plugins = [
+    "tests.object_stores",
+    "tests.sandbox_mail",
+    "tests.secrets_watch",
+    "tests.skips",
+    "tests.slow",
+    "tests.temporary_files",
+]
 
 EXAMPLE_ALERT = Path(__file__).parent.parent / "examples" / "alert.json"
 
