@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.export import PROGRAMS, Server, run, serving
+from tests.exhaustive import exhaustive_unless
 
 # Enough pages to fill every buffer. 20,000 rows took 200 MB when a page's texts were checked all at once.
 FEW, MANY = 11_000, 20_000
@@ -23,14 +24,11 @@ def servers() -> Iterator[tuple[Server, Server]]:
         yield few, many
 
 
-@pytest.mark.parametrize(
-    # CSV and JSON are converted as Parquet is, and tests/remediation/exports/test_row_file.py measures the conversion.
-    "name",
-    [pytest.param(name, marks=pytest.mark.exhaustive) if name in {"csv", "json"} else name for name in MOST_MB],
-)
+# CSV and JSON are converted as Parquet is, and tests/remediation/exports/test_row_file.py measures the conversion.
+@pytest.mark.parametrize("name", exhaustive_unless({"ndjson"}, MOST_MB))
 def test_the_memory_of_an_export_is_bounded(name: str, servers: tuple[Server, Server], tmp_path: Path) -> None:
     few, many = servers
     least = run(PROGRAMS[name], few, "bench-0", tmp_path).peak_mb
     assert least < MOST_MB[name]
     if name in FLAT:
-        assert run(PROGRAMS[name], many, "bench-0", tmp_path).peak_mb < min(1.1 * least, MOST_MB[name])
+        assert run(PROGRAMS[name], many, "bench-0", tmp_path).peak_mb < min(1.2 * least, MOST_MB[name])

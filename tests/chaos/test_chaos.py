@@ -48,16 +48,15 @@ from tests.chaos.workers import Hung, Stage
 from tests.exhaustive import exhaustive_unless
 
 SEED = 1
-# Of 300 cases, those that together draw every kind of trouble and notice every broken promise below.
+# Of 300 cases, those that together draw every kind of trouble.
 CASES = (
-    10, 14, 17, 18, 19, 52, 59, 61, 69, 74, 75, 88, 90, 113, 118, 128, 135, 168, 175, 179, 196, 201, 222, 223, 226, 231,
-    241, 244, 251, 258, 263, 276, 285, 287,
+    18, 52, 59, 61, 69, 75, 90, 118, 128, 135, 168, 175, 201, 222, 223, 226, 251, 258, 263, 285,
 )  # fmt: skip
-# With these, nearly every branch of the pack that any of the 300 takes.
+# With these, nearly every branch of the pack that any of the 300 takes, and every broken promise below.
 MORE_CASES = (
-    4, 8, 22, 25, 29, 31, 36, 39, 47, 54, 56, 64, 65, 67, 68, 87, 94, 96, 101, 106, 107, 111, 121, 124, 143, 148, 153,
-    156, 159, 165, 167, 171, 173, 178, 183, 193, 202, 210, 212, 214, 230, 242, 245, 254, 257, 261, 264, 277, 288, 290,
-    296, 298,
+    4, 8, 10, 14, 17, 19, 22, 25, 29, 31, 36, 39, 47, 54, 56, 64, 65, 67, 68, 74, 87, 88, 94, 96, 101, 106, 107, 111,
+    113, 121, 124, 143, 148, 153, 156, 159, 165, 167, 171, 173, 178, 179, 183, 193, 196, 202, 210, 212, 214, 230, 231,
+    241, 242, 244, 245, 254, 257, 261, 264, 276, 277, 287, 288, 290, 296, 298,
 )  # fmt: skip
 
 # A list in small pages is read in about five seconds. What takes longer than this has waited for something else.
@@ -150,10 +149,10 @@ def test_the_command_that_a_failure_names_tells_the_same_story(capsys: pytest.Ca
 
 
 def test_the_official_sdk_makes_duplicates_on_the_same_bad_days() -> None:
-    outcomes = [run_through_sdk(SEED, number) for number in range(12, 33)]
+    outcomes = [run_through_sdk(SEED, number) for number in range(12, 22)]
     assert sum(outcome.duplicates for outcome in outcomes) > 0
     assert sum(outcome.errors_with_a_job for outcome in outcomes) > 0
-    assert outcomes[:5] == [run_through_sdk(SEED, number) for number in range(12, 17)]
+    assert outcomes[:2] == [run_through_sdk(SEED, number) for number in (12, 13)]
 
 
 # A check that can't fail is none: each of these breaks one promise, and the cases have to notice.

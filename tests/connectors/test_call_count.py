@@ -107,7 +107,7 @@ from core.clock import SystemClock
 count = CallCount(SystemClock(), sys.argv[1], sys.argv[2])
 allowed = 0
 sys.stdin.readline()
-for _ in range(1200):
+for _ in range(600):
     allowed += count.take(share=0.8, spaced=False, most_wait=0, quota=None) == 0
 print(allowed)
 """
@@ -121,7 +121,7 @@ def test_concurrent_processes_count_each_call_once(directory: Path) -> None:
             stdout=subprocess.PIPE,
             text=True,
         )
-        for _ in range(4)
+        for _ in range(3)
     ]
     for process in running:
         assert process.stdin is not None

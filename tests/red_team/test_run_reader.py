@@ -237,14 +237,19 @@ class TestWritingARun:
             planted.unlink()
         assert resume_run(api, tmp_path / "case", key).status == "completed"
 
+    @pytest.mark.parametrize(
+        "forgeries",
+        [list(FORGERIES)[::5], pytest.param(list(FORGERIES), marks=pytest.mark.exhaustive)],
+        ids=["some", "all"],
+    )
     def test_a_plan_edited_in_the_directory_creates_no_job_if_approval_is_needed(
-        self, sandbox: RunningSandbox, under: Under, run: Run
+        self, forgeries: list[str], sandbox: RunningSandbox, under: Under, run: Run
     ) -> None:
         api = under(APPROVED, requested_by="alice")
         waiting = run(api, "first")
         assert waiting.waits_for is not None
-        for name, forge in FORGERIES.items():
-            forged = forge(waiting.waits_for["about"]["plan"])
+        for name in forgeries:
+            forged = FORGERIES[name](waiting.waits_for["about"]["plan"])
             with suppress(ParameterError):
                 assert run(api, name, plan=forged, approvals=[sign_approval(api, forged)]).exit_code != 0, name
             assert effects(sandbox) == [], name

@@ -81,6 +81,7 @@ def test_the_command_ends_with_standard_input_if_the_flag_is_set(wire: httpx.Cli
         assert (process.stdout.read(), process.stderr.read()) == ("", "")
 
 
+@pytest.mark.exhaustive
 def test_a_signal_ends_the_command_while_it_reads_standard_input() -> None:
     with _serve("--messages", "0", "--until-stdin-closes", stdin=subprocess.PIPE) as process:
         assert process.stdout is not None

@@ -268,10 +268,10 @@ def test_a_cell_too_long_for_excel_is_complete_and_named() -> None:
 
 def test_the_first_of_many_long_cells_are_named() -> None:
     line = json_text({"postfix_id": "x" * 33_000})
-    [warning] = write_excel_csv([line] * 1020, lambda _: None)
-    assert warning.startswith("1,020 cells are longer")
+    [warning] = write_excel_csv([line] * 12, lambda _: None)
+    assert warning.startswith("12 cells are longer")
     assert warning.count("postfix_id") == 10
-    assert "postfix_id in row 11 (33,000) and 1,010 more. The file" in warning
+    assert "postfix_id in row 11 (33,000) and 2 more. The file" in warning
 
 
 def test_more_rows_than_a_sheet_holds_give_a_warning() -> None:
