@@ -90,7 +90,7 @@ async def _measure(server: TemporalServer, number: int) -> Measured:
     client = await connect(settings)
     runs, stop = Runs(client, settings), asyncio.Event()
     working = asyncio.create_task(
-        serve(client, lambda *_: RESULT, WorkerOptions(QUEUE), clock=SystemClock(), stop=stop)
+        serve(client, lambda *_, **__: RESULT, WorkerOptions(QUEUE), clock=SystemClock(), stop=stop)
     )
     with ThreadPoolExecutor(8) as threads:
         async with Worker(

@@ -42,12 +42,13 @@ class Session:
             self._connection = self._stack.enter_context(self._open())
         return self._connection
 
-    def run(self, action: Action[Any, Any], params: Mapping[str, Any]) -> dict[str, Any]:
-        """Run an action and return its result. Raises: PackError."""
+    def run(self, action: Action[Any, Any], params: Mapping[str, Any], requester: str | None = None) -> dict[str, Any]:
+        """Run an action and return its result. requester: in place of that of the settings. Raises: PackError."""
         if not action.connection:
             return action.run(params)
         connection = self.connect()
         if self._calls is not None and self._recorded is None:
             # Opened here: a run's directory is made after the session and before its first action.
             self._recorded = self._stack.enter_context(connection.record_calls(self._calls))
-        return action.run(params, self._recorded or connection)
+        api = self._recorded or connection
+        return action.run(params, api if requester is None else api.with_requester(requester))

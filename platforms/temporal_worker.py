@@ -16,7 +16,10 @@ from core.clock import SystemClock
 from core.errors import AuthenticationFailed
 from core.json_values import Json
 from platforms.session import Connect, Session
+from platforms.workspace.file_parameters import names_files, with_paths
+from platforms.workspace.workspace import workspace_at
 from playbooks.drivers.temporal.connection import connect
+from playbooks.drivers.temporal.messages import RemoteCaller
 from playbooks.drivers.temporal.settings import TemporalSettings
 from playbooks.drivers.temporal.worker import WorkerOptions, serve
 
@@ -39,17 +42,21 @@ class WorkerActions:
         for session in self._sessions.values():
             session.__exit__(*ended)
 
-    def __call__(self, action_id: str, params: dict[str, Json]) -> dict[str, Json]:
-        """Run an action and return its result. Raises: PackError."""
+    def __call__(
+        self, action_id: str, params: dict[str, Json], *, directory: str = "", caller: RemoteCaller | None = None
+    ) -> dict[str, Json]:
+        """Run an action of a run and return its result. Raises: PackError."""
+        if caller is not None and names_files(catalog.find(action_id), params):
+            params = with_paths(catalog.find(action_id), params, workspace_at(directory, caller.stores))
         # An empty context: the process's record of changes is for a command that ends.
-        return Context().run(self._run, action_id, params)
+        return Context().run(self._run, action_id, params, None if caller is None else caller.requested_by)
 
-    def _run(self, action_id: str, params: dict[str, Json]) -> dict[str, Json]:
+    def _run(self, action_id: str, params: dict[str, Json], requester: str | None) -> dict[str, Json]:
         action = catalog.find(action_id)
         thread = threading.get_ident()
         session = self._sessions.setdefault(thread, Session(self._open))
         try:
-            return session.run(action, bounded(action, params))
+            return session.run(action, bounded(action, params), requester)
         except AuthenticationFailed as error:
             # The credentials may have been replaced since the connection was opened.
             self._sessions.pop(thread).__exit__(None, error, None)

@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from core.clock import Clock
-from core.json_values import Json, shown
+from core.json_values import Json
 from platforms import run_signals
-from platforms.http.failures import refuse_scope
 from platforms.http.served_files import ServedFiles
+from platforms.http.served_runs import awaited_by, run_document, step_records, summary_document
 from platforms.runs.begin import Begun, RunToBegin, begin_run
 from platforms.runs.queue import RunQueue
-from platforms.workspace.workspace import files_in
 from playbooks.drivers import local
 from playbooks.drivers.drive import CANCEL
-from playbooks.drivers.outcome import outcome_of
 from playbooks.drivers.run_store import RunStore
 from playbooks.drivers.store.records import ENDED, RunSummary
-from playbooks.engine.engine import next_commands
-from playbooks.engine.history import steps_reached
-from playbooks.engine.signals import Signal, awaited_document, awaited_signals, find_awaited
+from playbooks.engine.signals import Signal
 from playbooks.language.errors import RunEnded, RunNotFound
 from playbooks.language.format import Playbook
-
-# The key of `about` in a pause that waits for approvals.
-PLAN = "plan"
 
 
 @dataclass(frozen=True)
@@ -40,7 +33,7 @@ class Where:
 
 @dataclass(frozen=True)
 class LocalRuns:
-    """Begins, shows, answers and cancels runs. store: returns the run store of this thread. wake: tells the workers."""
+    """As `ServedRuns`. store: returns the run store of this thread. wake: tells the workers of a run that is due."""
 
     store: Callable[[], RunStore]
     queue: RunQueue
@@ -68,41 +61,18 @@ class LocalRuns:
         return [self._summary(summary) for summary in found]
 
     def show(self, run_id: str) -> dict[str, Any]:
-        """Return a run as the service shows it. Raises: RunNotFound, StateRefused, RunRecordRefused."""
+        """Return a run. Raises: RunNotFound, StateRefused, RunRecordRefused."""
         stored = self.store().read(run_id)
-        playbook, state = local.opened(stored)
-        outcome = outcome_of(playbook, state)
-        ended = stored.summary.status in ENDED
-        workspace = self.files.workspace(Path(state.directory))
-        awaited = awaited_signals(next_commands(playbook, state))
-        document = {
-            **self._summary(stored.summary),
-            "waits_for": [awaited_document(name, each) for name, each in awaited.items()],
-            "outputs": outcome.outputs,
-            "error": outcome.error if ended else None,
-            "message": outcome.message,
-            "exit_code": outcome.exit_code if ended else None,
-            "files": [asdict(file) for file in files_in(workspace.directory)],
-        }
-        named: dict[str, Any] = workspace.without_paths(document)
-        return named
+        return run_document(self._summary(stored.summary), *local.opened(stored), self.files)
 
     def steps(self, run_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the path and the record of each step that the run has reached, without results."""
-        playbook, state = local.opened(self.store().read(run_id))
-        workspace = self.files.workspace(Path(state.directory))
-        for at in steps_reached(playbook, state):
-            record = at.record.model_dump(mode="json", include={"status", "started", "ended", "attempts", "error"})
-            yield at.path, workspace.without_paths(record)
+        yield from step_records(*local.opened(self.store().read(run_id)), self.files)
 
     def signal(self, run_id: str, signal: Signal, sender: str | None, scopes: frozenset[str]) -> dict[str, Json]:
-        """Send a signal. scopes: of the caller. Raises: PermissionDenied, and as `run_signals.send`."""
+        """Send a signal. scopes: of the caller. Raises: RequestRefused, and as `run_signals.send`."""
         store = self.store()
-        playbook, state = local.opened(store.read(run_id))
-        _, expected = find_awaited(next_commands(playbook, state), signal.name)
-        needed = "approve" if PLAN in expected.about else "write"
-        if needed not in scopes:
-            raise refuse_scope(f"the signal {shown(signal.name)}", (needed,))
+        awaited_by(*local.opened(store.read(run_id)), signal, scopes)
         sent = run_signals.send(store, run_id, signal, clock=self.clock, sent_by=sender)
         self._drive_now(run_id)
         return {"run_id": run_id, "signal": sent.name}
@@ -130,12 +100,4 @@ class LocalRuns:
 
     def _summary(self, summary: RunSummary) -> dict[str, Json]:
         queued = self.queue.find(summary.run_id)
-        return {
-            "run_id": summary.run_id,
-            "playbook": summary.playbook_id,
-            "status": summary.status,
-            "at_step": summary.at_step,
-            "started_at": summary.started_at,
-            "updated_at": summary.updated_at,
-            "requested_by": None if queued is None else queued.requested_by,
-        }
+        return summary_document(summary, None if queued is None else queued.requested_by)

@@ -29,6 +29,7 @@ from platforms.http.local_runs import LocalRuns, Where
 from platforms.http.metrics import Metrics
 from platforms.http.pools import Pool
 from platforms.http.served_files import ServedFiles
+from platforms.http.served_runs import ServedRuns
 from platforms.http.settings import HttpSettings
 from platforms.http.thread_stores import ThreadStores
 from platforms.openapi.document import document
@@ -38,6 +39,7 @@ from platforms.playbook_session import account_of, open_store, scope_of
 from platforms.runs.queue import QueuedRun, RunQueue
 from platforms.runs.workers import RunSource, RunWorkers
 from platforms.shared_connection import SharedConnection
+from platforms.temporal_extra import require_temporal
 from playbooks import library
 from playbooks.drivers.outcome import Outcome
 
@@ -84,14 +86,7 @@ class Service:
             workers=self.settings.run_workers,
             ended=self._ended,
         )
-        self.runs = LocalRuns(
-            self.stores,
-            self.queue,
-            self.files,
-            self.clock,
-            Where(scope_of(self.connection_settings), account),
-            self.workers.wake,
-        )
+        self.runs = self._runs(environment, account)
         self.calls = Pool("calls", self.settings.calls, self.settings.queue)
         self.waits = Pool("waits", self.settings.waits, self.settings.queue)
         self.lookups = Pool("lookups", 16, self.settings.queue)
@@ -166,6 +161,15 @@ class Service:
         except PackError as error:
             return error.message
         return None
+
+    def _runs(self, environment: Mapping[str, str], account: str | None) -> ServedRuns:
+        if self.settings.engine == "temporal":
+            require_temporal()
+            from platforms.http.temporal_runs import TemporalRuns  # noqa: PLC0415 -- the extra
+
+            return TemporalRuns(environment, self.queue, self.files, self.clock, self.settings.store_prefixes)
+        where = Where(scope_of(self.connection_settings), account)
+        return LocalRuns(self.stores, self.queue, self.files, self.clock, where, self.workers.wake)
 
     def _run_action(self, run: QueuedRun, action_id: str, params: dict[str, Any]) -> dict[str, Any]:
         directory = Path(self.stores().read(run.run_id).summary.directory)

@@ -45,12 +45,13 @@ class Workspace:
     """The files that a remote caller may name in one run.
 
     directory: the run's own folder. stores: prefixes of the URLs of allowed objects, such as `s3://evidence/`.
-    directory_of: returns the folder of another run, or raises NotFound.
+    directory_of: returns the folder of another run, or raises NotFound. url: of a run whose files are objects.
     """
 
     directory: Path
     stores: Sequence[str] = ()
     directory_of: Callable[[str], Path] | None = None
+    url: str | None = None
 
     def place_to_read(self, given: str, pointer: str) -> str:
         """Return the path of a file, or the URL of an object. Raises: ParameterError, NotFound for another run."""
@@ -68,6 +69,8 @@ class Workspace:
         with suppress(ValueError):
             # A playbook builds its paths from `run.directory`.
             given = str(Path(given).relative_to(self.directory)) if given.startswith(f"{self.directory}/") else given
+        if self.url is not None:
+            return f"{self.url}/{_checked_name(given, pointer)}"
         return str(path_in(self.directory, given, pointer))
 
     def _allowed(self, url: str, pointer: str) -> str:
@@ -92,11 +95,28 @@ class Workspace:
         return value
 
 
-def path_in(directory: Path, name: str, pointer: str) -> Path:
-    """Return the path of a name in a folder. No part of it is a symbolic link. Raises: ParameterError."""
+def workspace_at(directory: str, stores: Sequence[str]) -> Workspace:
+    """Return the workspace of a run whose files are in a folder of this machine or below a URL.
+
+    Raises: ParameterError for a run without files.
+    """
+    if is_url(directory):
+        return Workspace(Path(), (*stores, f"{directory}/"), url=directory)
+    if not Path(directory).is_absolute():
+        raise ParameterError("the run has no folder for files", help="Nothing was run. Set CFES_TEMPORAL_FILES.")
+    return Workspace(Path(directory), stores)
+
+
+def _checked_name(name: str, pointer: str) -> str:
     parts = name.split("/")
     if len(parts) > MOST_PARTS or not all(_PART.fullmatch(part) for part in parts):
         raise ParameterError.at(pointer, f"not a file name: {NAME_RULE}")
+    return name
+
+
+def path_in(directory: Path, name: str, pointer: str) -> Path:
+    """Return the path of a name in a folder. No part of it is a symbolic link. Raises: ParameterError."""
+    parts = _checked_name(name, pointer).split("/")
     path = directory
     for number, part in enumerate(parts, 1):
         path = path / part

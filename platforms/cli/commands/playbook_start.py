@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from core.errors import ParameterError
-from platforms.cli import temporal_runs
+from platforms import temporal_runs
 from platforms.cli.commands import options
 from platforms.cli.inputs.input_values import InputFlag, flags_of, inputs_of
 from platforms.cli.views.errors import report_errors

@@ -8,8 +8,7 @@ from typing import Any
 
 from core.clock import SystemClock
 from core.instants import format_shortest
-from platforms import run_signals
-from platforms.cli import temporal_runs
+from platforms import run_signals, temporal_runs
 from platforms.cli.views.run_list import OpenedRun, show_run, show_runs
 from platforms.cli.views.screen import Screen
 from playbooks.engine.engine import next_commands

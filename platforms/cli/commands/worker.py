@@ -10,9 +10,9 @@ import typer
 
 from connectors.connection import Connection
 from platforms.cli.commands import options
-from platforms.cli.temporal_extra import require_temporal
 from platforms.cli.views.errors import report_errors
 from platforms.cli.views.screen import Screen
+from platforms.temporal_extra import require_temporal
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 

@@ -6,14 +6,13 @@ import contextvars
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from temporalio import activity
 
 from core.clock import Clock, Deadline
 from core.errors import InternalError, OutcomeUnknown, PackError
 from core.json_values import Json
-from playbooks.drivers.drive import RunActionFunction
 from playbooks.drivers.run_directory import make_files_directory
 from playbooks.drivers.temporal.messages import (
     ACTION,
@@ -21,6 +20,7 @@ from playbooks.drivers.temporal.messages import (
     ActionAnswer,
     ActionCall,
     Pace,
+    RemoteCaller,
     bytes_of,
     failure_of,
 )
@@ -29,10 +29,18 @@ from playbooks.drivers.temporal.messages import (
 HEARTBEATS = 3
 
 
-class ActionActivity:
-    """Runs actions in the threads of a worker. run_action: returns a result or raises PackError."""
+class RunActionOf(Protocol):
+    """Runs an action for a run with its files in `directory`. Returns the result or raises PackError."""
 
-    def __init__(self, run_action: RunActionFunction, clock: Clock) -> None:
+    def __call__(
+        self, action_id: str, params: dict[str, Json], *, directory: str, caller: RemoteCaller | None
+    ) -> dict[str, Json]: ...
+
+
+class ActionActivity:
+    """Runs actions in the threads of a worker."""
+
+    def __init__(self, run_action: RunActionOf, clock: Clock) -> None:
         self._run_action = run_action
         self._clock = clock
 
@@ -53,13 +61,13 @@ class ActionActivity:
     def _result(self, call: ActionCall) -> dict[str, Json]:
         """Return the action's result, after the polls that are due within the pace."""
         deadline = Deadline(self._clock, call.pace.poll_for)
-        result = self._run_action(call.action, call.params)
+        result = self._run(call, call.params)
         while (pause := _short_pause(call, result)) is not None and pause < deadline.remaining():
             activity.wait_for_worker_shutdown_sync(pause)
             if activity.is_cancelled() or activity.is_worker_shutdown():
                 break
             try:
-                result = self._run_action(call.action, {**call.params, "resume": result["resume"]})
+                result = self._run(call, {**call.params, "resume": result["resume"]})
             except PackError as error:
                 if error.applied != "no":
                     raise
@@ -71,6 +79,9 @@ class ActionActivity:
                 help="The action was carried out. Lower its max_result_bytes, or export to a file.",
             )
         return result
+
+    def _run(self, call: ActionCall, params: dict[str, Json]) -> dict[str, Json]:
+        return self._run_action(call.action, params, directory=call.directory, caller=call.caller)
 
 
 def _short_pause(call: ActionCall, result: dict[str, Json]) -> float | None:

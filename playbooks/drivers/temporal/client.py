@@ -30,7 +30,7 @@ from core.json_values import Json, shown
 from core.quantity import counted
 from playbooks.drivers.store.records import ENDED, RunSummary
 from playbooks.drivers.temporal import messages, run_view
-from playbooks.drivers.temporal.messages import Pace, RunInput, details_of
+from playbooks.drivers.temporal.messages import Pace, RemoteCaller, RunInput, details_of
 from playbooks.drivers.temporal.settings import TemporalSettings
 from playbooks.engine.engine import run_key
 from playbooks.engine.signals import Signal
@@ -79,6 +79,7 @@ class Runs:
         run_id: str,
         traits: Mapping[str, ActionTraits],
         now: datetime,
+        caller: RemoteCaller | None = None,
     ) -> bool:
         """Start a run. Return False if a run with this ID is running or has completed; nothing is started then.
 
@@ -98,6 +99,7 @@ class Runs:
             traits={name: found.model_dump(mode="json") for name, found in traits.items()},
             files=self._settings.files,
             pace=self._pace,
+            caller=caller,
         )
         _refuse_large("the playbook and its inputs have", asdict(given))
         facts = {

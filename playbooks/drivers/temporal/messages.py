@@ -46,11 +46,19 @@ class Pace:
 
 
 @dataclass(frozen=True)
+class RemoteCaller:
+    """The caller of a service that began a run. stores: prefixes of the URLs that the run's files may have."""
+
+    requested_by: str | None
+    stores: list[str]
+
+
+@dataclass(frozen=True)
 class RunInput:
     """The input of a workflow. traits: ActionTraits by action, as JSON.
 
     files: the folder or the URL above the run's directory; empty if the run has no files. state: of a run that a new
-    workflow run continues.
+    workflow run continues. caller: None for a run that a person began on a machine of the workers.
     """
 
     playbook: dict[str, Any]
@@ -59,6 +67,7 @@ class RunInput:
     files: str = ""
     pace: Pace = field(default_factory=Pace)
     state: dict[str, Any] | None = None
+    caller: RemoteCaller | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,7 @@ class ActionCall:
     directory: str
     resumable: bool
     pace: Pace
+    caller: RemoteCaller | None = None
 
 
 @dataclass(frozen=True)

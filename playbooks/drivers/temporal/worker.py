@@ -12,8 +12,7 @@ from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerDeploymentConfig, WorkflowRunner
 
 from core.clock import Clock
-from playbooks.drivers.drive import RunActionFunction
-from playbooks.drivers.temporal.activity import ActionActivity
+from playbooks.drivers.temporal.activity import ActionActivity, RunActionOf
 from playbooks.drivers.temporal.workflow import PlaybookRun
 
 DEPLOYMENT = "cfes"
@@ -41,7 +40,7 @@ class WorkerOptions:
 
 
 async def serve(
-    client: Client, run_action: RunActionFunction, options: WorkerOptions, *, clock: Clock, stop: asyncio.Event
+    client: Client, run_action: RunActionOf, options: WorkerOptions, *, clock: Clock, stop: asyncio.Event
 ) -> None:
     """Work until `stop` is set and the actions that have begun have ended.
 

@@ -206,7 +206,14 @@ class PlaybookRun:
         try:
             answer = await workflow.execute_activity(
                 ACTION,
-                ActionCall(command.action, command.params, command.directory, traits.resumable, self._given.pace),
+                ActionCall(
+                    command.action,
+                    command.params,
+                    command.directory,
+                    traits.resumable,
+                    self._given.pace,
+                    self._given.caller,
+                ),
                 activity_id=path,
                 summary=path,
                 result_type=ActionAnswer,

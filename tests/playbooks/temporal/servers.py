@@ -22,6 +22,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from core.clock import SystemClock
 from core.errors import ConnectionSettingsError
+from platforms.temporal_worker import WorkerActions
 from playbooks.drivers.drive import RunActionFunction
 from playbooks.drivers.temporal.client import Runs
 from playbooks.drivers.temporal.connection import connect
@@ -134,13 +135,23 @@ class Fleet:
 
     @contextmanager
     def worker(
-        self, run_action: RunActionFunction, *, is_sandboxed: bool = True, actions: int = 8, build_id: str | None = None
+        self,
+        run_action: RunActionFunction | WorkerActions,
+        *,
+        is_sandboxed: bool = True,
+        actions: int = 8,
+        build_id: str | None = None,
     ) -> Iterator[Callable[[], None]]:
         """Run a worker in this process for the duration of the block, or until the yielded function is called."""
         stop = asyncio.Event()
+
+        def run(action_id: str, params: dict[str, Any], **_: object) -> dict[str, Any]:
+            return run_action(action_id, params)
+
+        given_action = run_action if isinstance(run_action, WorkerActions) else run
         runner = sandboxed() if is_sandboxed else UnsandboxedWorkflowRunner()
         given = WorkerOptions(self.settings.task_queue, actions=actions, build_id=build_id, runner=runner)
-        serving = serve(self.client, run_action, given, clock=SystemClock(), stop=stop)
+        serving = serve(self.client, given_action, given, clock=SystemClock(), stop=stop)
         working = asyncio.run_coroutine_threadsafe(serving, self._loop)
 
         def end() -> None:

@@ -22,7 +22,11 @@ Act = Callable[[dict[str, Any]], dict[str, Any]]
 def run(act: Act, environment: ActivityEnvironment | None = None, **call: Any) -> ActionAnswer:
     """Run an action that can be continued in the activity."""
     given = {"action": "wait", "params": {}, "directory": "", "resumable": True, "pace": Pace(short_pause=1), **call}
-    activity = ActionActivity(lambda _, params: act(params), FakeClock())
+
+    def run_action(action_id: str, params: dict[str, Any], **_: object) -> dict[str, Any]:
+        return act(params)
+
+    activity = ActionActivity(run_action, FakeClock())
     answer: ActionAnswer = (environment or ActivityEnvironment()).run(activity.run, ActionCall(**given))
     return answer
 

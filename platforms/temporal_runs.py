@@ -1,4 +1,4 @@
-"""Runs on a Temporal server for the command line: start, list, show, signal, cancel. Needs the extra `temporal`."""
+"""Runs on a Temporal server: start, list, show, signal, cancel. Needs the extra `temporal`."""
 
 from __future__ import annotations
 
@@ -6,29 +6,44 @@ import asyncio
 import os
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from core.json_values import Json
-from platforms.cli.temporal_extra import require_temporal
 from platforms.playbook_checks import require_sound
 from platforms.playbook_session import traits
+from platforms.temporal_extra import require_temporal
 from playbooks.drivers.store.records import RunSummary
+from playbooks.engine.engine import run_key
 from playbooks.engine.state import RunState
 from playbooks.language.format import Playbook
 
 if TYPE_CHECKING:
     from playbooks.drivers.temporal.client import Runs
+    from playbooks.drivers.temporal.messages import RemoteCaller
 
 T = TypeVar("T")
 
 
+@dataclass(frozen=True)
+class Starter:
+    """Who starts a run from a service. run_id: the ID of a run whose playbook has no key; None: a new one."""
+
+    caller: RemoteCaller
+    run_id: str | None = None
+
+
 def start(
-    playbook: Playbook, inputs: Mapping[str, Json], environment: Mapping[str, str] | None = None
+    playbook: Playbook,
+    inputs: Mapping[str, Json],
+    environment: Mapping[str, str] | None = None,
+    starter: Starter | None = None,
 ) -> dict[str, Json]:
     """Start a run and return `run_id`, and `started`: false if a run with this key is running or has completed.
 
-    environment: with the settings; by default the process's environment, as in every function here.
+    environment: with the settings; by default the process's environment, as in every function here. starter: None for
+    a person with access to the workers' machines.
     Raises: ParameterError, PlaybookInvalid, and as every function here ExtraMissing, ConnectionSettingsError,
     TemporalUnavailable and AuthenticationFailed.
     """
@@ -38,7 +53,12 @@ def start(
     require_sound(playbook)
     now = datetime.now(UTC)
     run_id = run_id_of(playbook, inputs, f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}")
-    started = _call(lambda runs: runs.start(playbook, inputs, run_id=run_id, traits=traits(), now=now), environment)
+    if starter is not None and starter.run_id is not None and run_key(playbook, inputs) is None:
+        run_id = starter.run_id
+    caller = None if starter is None else starter.caller
+    started = _call(
+        lambda runs: runs.start(playbook, inputs, run_id=run_id, traits=traits(), now=now, caller=caller), environment
+    )
     return {"run_id": run_id, "started": started}
 
 
