@@ -43,7 +43,8 @@ async def run_action(incoming: Incoming) -> Response:
     caller = Caller(incoming.requester, workspace, service.settings.call_seconds)
     # A wait holds its thread for a minute: other calls must not stand behind it.
     pool = service.waits if action.resumable else service.calls
-    result = await pool.run(partial(service.actions.call, action, params, caller))
+    call = partial(service.actions.call, action, params, caller)
+    result = await pool.run(service.telemetry.traced(action.id, call))
     return answer_json(result, headers=headers)
 
 

@@ -68,19 +68,22 @@ class _Endpoint:
         request = Request(scope, receive)
         started = time.monotonic()
         incoming = Incoming(self._service, self._operation, request)
+        with self._service.telemetry.request(self._operation.id, request.headers) as span:
+            answer = await self._answer_or_problem(incoming)
+            span.answered(answer.status_code, type(incoming.failure).__name__ if incoming.failure else None)
+        self._service.finish(incoming, answer.status_code, time.monotonic() - started)
+        await answer(scope, receive, send)
+
+    async def _answer_or_problem(self, incoming: Incoming) -> Response:
         try:
-            answer = await self._answer(incoming)
+            return await self._answer(incoming)
         except PackError as error:
             incoming.failure = error.error if isinstance(error, RequestRefused) else error
-            answer = problem(error)
-        except asyncio.CancelledError:
-            raise
+            return problem(error)
         except Exception as error:  # noqa: BLE001 -- every failure has an answer
             LOGGER.exception("a defect in %s", self._operation.id)
             incoming.failure = InternalError.of(error)
-            answer = problem(incoming.failure)
-        self._service.finish(incoming, answer.status_code, time.monotonic() - started)
-        await answer(scope, receive, send)
+            return problem(incoming.failure)
 
     async def _answer(self, incoming: Incoming) -> Response:
         service, operation, request = self._service, self._operation, incoming.request

@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from core.errors import AuthenticationFailed, ParameterError, Problem
 from core.json_values import did_you_mean, read_object, shown
+from core.quantity import counted
 from platforms.http.failures import RequestRefused, refuse_scope, refused, unauthenticated
 from platforms.openapi.operation import Operation
 from platforms.openapi.parameters import Parameter
@@ -135,4 +136,4 @@ def _value(parameter: Parameter, given: str) -> tuple[Any, str | None]:
 
 
 def _too_large(most: int) -> RequestRefused:
-    return refused(413, f"the body is larger than {most} bytes", f"{_NOTHING} Send a smaller body.")
+    return refused(413, f"the body is larger than {counted(most, 'byte')}", f"{_NOTHING} Send a smaller body.")

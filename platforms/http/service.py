@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from platforms.http.pools import Pool
 from platforms.http.served_files import ServedFiles
 from platforms.http.served_runs import ServedRuns
 from platforms.http.settings import HttpSettings
+from platforms.http.telemetry import NoTelemetry, Telemetry
 from platforms.http.thread_stores import ThreadStores
 from platforms.openapi.document import document
 from platforms.openapi.older_documents import as_2_0, as_3_0
@@ -92,6 +93,7 @@ class Service:
         self.lookups = Pool("lookups", 16, self.settings.queue)
         self.streams = 0
         self.stopping = False
+        self.telemetry = Telemetry(self.clock) if self.settings.otel == "on" else NoTelemetry()
         self.metrics = Metrics(self._gauges())
 
     @asynccontextmanager
@@ -111,6 +113,7 @@ class Service:
         for pool in (self.calls, self.waits, self.lookups):
             pool.shutdown()
         self.connection.close()
+        self.telemetry.close()
         self.requests.close()
         self.queue.close()
         self.audit.close()
@@ -173,7 +176,8 @@ class Service:
 
     def _run_action(self, run: QueuedRun, action_id: str, params: dict[str, Any]) -> dict[str, Any]:
         directory = Path(self.stores().read(run.run_id).summary.directory)
-        return self.actions.call_for_run(action_id, params, run.requested_by, directory)
+        call = partial(self.actions.call_for_run, action_id, params, run.requested_by, directory)
+        return self.telemetry.traced(action_id, call)()
 
     def _ended(self, run: QueuedRun, outcome: Outcome) -> None:
         self.metrics.runs.labels(outcome.status).inc()

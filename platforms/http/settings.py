@@ -80,6 +80,12 @@ class HttpSettings(BaseModel):
         "CFES_STATE_DIR]",
         json_schema_extra=variable("CFES_HTTP_AUDIT_FILE"),
     )
+    otel: Literal["on", "off"] = Field(
+        "off",
+        description="`on`: send traces and metrics with OpenTelemetry, as the OTEL_EXPORTER_OTLP_ variables say. Needs "
+        "the extra `otel`.",
+        json_schema_extra=variable("CFES_HTTP_OTEL"),
+    )
     alert_rules: str | None = Field(
         None,
         description="Path of the rules (YAML) that say which alerts start which playbook. Without rules, none does.",
