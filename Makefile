@@ -7,6 +7,7 @@ MOTO := .venv-moto
 STORES := .venv-stores
 STATES := .venv-states
 SUPPLY := .venv-supply
+CLIENT := .venv-client
 CASES ?= 5000
 SEED ?= 1
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
@@ -72,6 +73,15 @@ $(SUPPLY)/.tools: $(BIN)/python constraints.txt
 		'pip-audit>=2.10,<3' 'cyclonedx-python-lib[json-validation]>=11,<12'
 	@touch $@
 
+# A generator of clients from OpenAPI documents. It needs an older typer than the command line.
+$(CLIENT)/.generator: $(BIN)/python constraints.txt
+	@echo "Setting up $(CLIENT) (generator of HTTP clients for the tests), once"
+	@$(BIN)/python -m venv $(CLIENT)
+	@sed 's/^typer==.*/typer==0.27.3/' constraints.txt >$(CLIENT)/constraints.txt
+	@$(CLIENT)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(CLIENT)/constraints.txt \
+		'openapi-python-client>=0.29,<0.30'
+	@touch $@
+
 setup: $(VENV)/.runs ## Set up an environment in .venv with the command `cfes`
 
 demo: $(VENV)/.runs ## Handle a phishing alert against the sandbox, from search to report
@@ -80,13 +90,13 @@ demo: $(VENV)/.runs ## Handle a phishing alert against the sandbox, from search 
 sandbox: $(VENV)/.runs ## Serve the sandbox with the example alert's campaign, until Ctrl-C
 	@$(BIN)/cfes sandbox --alert examples/alert.json --messages 20000 --at "$$(date -u +%Y-%m-%dT%H:%M:%SZ)"
 
-test: $(VENV)/.tests $(MOTO)/.server $(STORES)/.servers $(STATES)/.machine $(SUPPLY)/.tools ## Run all tests, or ARGS="tests/core -k instants" (tests of the report need Chromium: .ci/chromium installs it)
+test: $(VENV)/.tests $(MOTO)/.server $(STORES)/.servers $(STATES)/.machine $(SUPPLY)/.tools $(CLIENT)/.generator ## Run all tests, or ARGS="tests/core -k instants" (tests of the report need Chromium: .ci/chromium installs it)
 	@$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),$(PARALLEL))
 
 quick: $(VENV)/.tests ## Run the fast tests (in total under a minute)
 	@$(BIN)/python -m pytest $(PARALLEL) --quick $(ARGS)
 
-slow: $(VENV)/.tests $(MOTO)/.server $(STORES)/.servers $(STATES)/.machine $(SUPPLY)/.tools ## Measure all tests, and update tests/slow.txt, the list that `make quick` skips
+slow: $(VENV)/.tests $(MOTO)/.server $(STORES)/.servers $(STATES)/.machine $(SUPPLY)/.tools $(CLIENT)/.generator ## Measure all tests, and update tests/slow.txt, the list that `make quick` skips
 	@$(BIN)/python -m pytest $(PARALLEL) --write-slow
 
 chaos: $(VENV)/.tests ## Run random fault scenarios (CASES=5000, SEED=1) of jobs and exports, also with the official SDK

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from platforms.openapi.operation import Shape
@@ -70,8 +70,10 @@ class _Reader:
             found.pop("default", None)
         if not self._is_result and "properties" in found:
             found["properties"] = _optional_without_null(found)
+        if "properties" in found and "anyOf" in found:
+            found = _described(found, _required_one(found.pop("anyOf")))
         if FILE in found:
-            found["description"] = f"{found.get('description', '')} {_FILE_RULE}".strip()
+            found = _described(found, _FILE_RULE)
         return {key: self._value(key, value) for key, value in found.items()}
 
     def _value(self, key: str, value: Any) -> Any:
@@ -80,6 +82,19 @@ class _Reader:
         if key == "properties":
             return {name: self.read(schema) for name, schema in value.items()}
         return value if key in _DATA else self.read(value)
+
+
+def _described(schema: Mapping[str, Any], sentence: str) -> dict[str, Any]:
+    return {**schema, "description": f"{schema.get('description', '')} {sentence}".strip()}
+
+
+def _required_one(branches: Iterable[Mapping[str, Any]]) -> str:
+    """Return the rule that one of several parameters is required, as a sentence.
+
+    Generators of clients make no model of an object with such alternatives.
+    """
+    names = [" and ".join(f"`{name}`" for name in branch["required"]) for branch in branches]
+    return f"Required: {' or '.join(names)}."
 
 
 def _optional_without_null(schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ What an older version can't express is left out, so that its schema accepts more
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -98,19 +98,9 @@ def _alternatives(schema: dict[str, Any], version: Version) -> dict[str, Any]:
             only["enum"] = [*only["enum"], None]
         return _alternatives({**only, **found, **nullable}, version)
     if version == "2.0":
-        return {**_described(found, _choice(branches)), **nullable}
+        return {**_described(found, f"One of: {' or '.join(_words(each) for each in branches)}."), **nullable}
     # In 3.0.3, nullable has no effect beside anyOf.
     return {**found, "anyOf": [{**branches[0], **nullable}, *branches[1:]]}
-
-
-def _choice(branches: Iterable[Mapping[str, Any]]) -> str:
-    """Return a sentence with the alternatives."""
-    words = [
-        " and ".join(f"`{name}`" for name in branch["required"]) if set(branch) == {"required"} else _words(branch)
-        for branch in branches
-    ]
-    required = all(set(branch) == {"required"} for branch in branches)
-    return f"{'Required' if required else 'One of'}: {' or '.join(words)}."
 
 
 def _words(schema: Mapping[str, Any]) -> str:

@@ -258,7 +258,7 @@ _OF_SERVICE = (
         tag="alerts",
         scopes=("alerts",),
         parameters=(parameters.DATASET,),
-        body=Content("One JSON record a line.", media_types=(NDJSON, TEXT, BYTES)),
+        body=Content("One JSON record a line.", media_types=(NDJSON, BYTES)),
         answers={200: Content("The number of records.", Shape.of_model(documents.AlertReceipt))},
         raises=(
             ParameterError,

@@ -57,11 +57,12 @@ LIMIT = Parameter(
     "The maximum number of runs.",
     {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
 )
+# Not an enumeration: other preferences are ignored (RFC 7240).
 PREFER = Parameter(
     "Prefer",
     "header",
     "respond-async: answer 202 at once and continue the action as a run.",
-    {"type": "string", "enum": ["respond-async"]},
+    {"type": "string", "maxLength": 1000},
 )
 IDEMPOTENCY_KEY = Parameter(
     "Idempotency-Key",

@@ -56,13 +56,13 @@ def groups(*, runtime: bool) -> dict[str, str]:
 def tools_of_the_makefile() -> dict[str, str]:
     """Return each package that a recipe installs into an environment of its own, and that environment."""
     found: dict[str, str] = {}
-    for variable, environment in (("MOTO", ".venv-moto"), ("STORES", ".venv-stores"), ("SUPPLY", ".venv-supply")):
+    for variable in ("MOTO", "STORES", "SUPPLY", "CLIENT"):
         recipes = re.findall(
             rf"\$\({variable}\)/bin/python -m pip install ((?:[^\n]*\\\n)*[^\n]*)", (ROOT / "Makefile").read_text()
         )
         for recipe in recipes:
             for text in re.findall(r"'([^']+)'", recipe):
-                found[canonicalize_name(Requirement(text).name)] = f"`{environment}`"
+                found[canonicalize_name(Requirement(text).name)] = f"`.venv-{variable.lower()}`"
     return found
 
 

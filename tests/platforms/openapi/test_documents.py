@@ -160,6 +160,13 @@ def test_an_optional_parameter_is_not_given_instead_of_null() -> None:
     assert comment == {"type": "string", "maxLength": 1000, "description": comment["description"]}
 
 
+@each_version
+def test_parameters_of_which_one_is_required_are_named(version: str) -> None:
+    schema = at(DOCUMENTS[version], *SCHEMAS[version])["CreateMoveJobParams"]
+    assert schema["description"].endswith("Required: `search_params` or `plan`.")
+    assert "anyOf" not in schema
+
+
 def test_a_result_that_can_be_null_says_so() -> None:
     for version, expected in (
         ("3.1", {"anyOf": [{"type": "string"}, {"type": "null"}]}),

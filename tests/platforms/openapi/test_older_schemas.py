@@ -80,12 +80,6 @@ IN_SWAGGER = {"$ref": "#/definitions/Job"}
             id="a list of types",
         ),
         pytest.param(
-            {"type": "object", "anyOf": [{"required": ["plan"]}, {"required": ["search_params"]}]},
-            {"type": "object", "anyOf": [{"required": ["plan"]}, {"required": ["search_params"]}]},
-            {"type": "object", "description": "Required: `plan` or `search_params`."},
-            id="one of two is required",
-        ),
-        pytest.param(
             {"type": "array", "prefixItems": [{"type": "number"}, {"type": "string"}], "maxItems": 2},
             {
                 "type": "array",
