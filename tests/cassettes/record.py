@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from connectors.connection import Connection
 from sandbox.server import start
@@ -12,8 +13,8 @@ from tests.clock import FakeClock
 from tests.conftest import EXAMPLE_ALERT
 
 
-def main() -> None:
-    for name in sys.argv[1:] or SCENES:
+def main(names: Sequence[str]) -> None:
+    for name in names or SCENES:
         (FOLDER / f"{name}.yaml").unlink(missing_ok=True)
         settings = Settings(messages=50, alert=EXAMPLE_ALERT, campaign_size=6, manual_clock=True)
         with start(settings) as sandbox, cassette(name, "all"):
@@ -25,4 +26,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
