@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from actions.contract.file_parameters import FILE
 from platforms.openapi.operation import Shape
 
 PREFIX = "#/components/schemas/"
 
 # What a remote caller gives for a parameter that names a file.
-FILE = "x-cfes-file"
 _FILE_RULE = "Over HTTP: a file's name in the run's workspace, or a URL in an allowed object store."
 
 _NULL = {"type": "null"}
