@@ -460,7 +460,7 @@ def policy_of(tmp_path: Path, delete: Any) -> dict[str, str]:
     return {"policy_file": str(path)}
 
 
-@pytest.mark.parametrize("delete", ["refused", {"refused": True}])
+@pytest.mark.parametrize("delete", exhaustive_unless(["refused"], ["refused", {"refused": True}]))
 @pytest.mark.parametrize("evidence", [True, False])
 def test_a_policy_that_refuses_deletion_prevents_it(
     delete: Any, evidence: bool, connect: Connect, sandbox: RunningSandbox, tmp_path: Path
@@ -501,17 +501,24 @@ def test_unsigned_evidence_suffices_if_the_policy_requires_no_signature(
 
 @pytest.mark.parametrize(
     ("signed_with", "key_here", "policy_key", "expected"),
-    [
-        (None, None, None, "no key to check a signature with"),
-        (PRIVATE, None, None, "no key to check a signature with"),
-        (None, PRIVATE, None, "not signed with CFES_EVIDENCE_KEY"),
-        (None, None, PUBLIC, "not signed with the policy's public_key"),
-        (PRIVATE, None, OTHER_PUBLIC, "not signed with the policy's public_key"),
-        # The policy's key takes precedence over the setting's.
-        (PRIVATE, PRIVATE, OTHER_PUBLIC, "not signed with the policy's public_key"),
-        (PRIVATE, PRIVATE, None, None),
-        (PRIVATE, None, PUBLIC, None),
-    ],
+    exhaustive_unless(
+        [
+            (None, PRIVATE, None, "not signed with CFES_EVIDENCE_KEY"),
+            (PRIVATE, PRIVATE, OTHER_PUBLIC, "not signed with the policy's public_key"),
+            (PRIVATE, None, PUBLIC, None),
+        ],
+        [
+            (None, None, None, "no key to check a signature with"),
+            (PRIVATE, None, None, "no key to check a signature with"),
+            (None, PRIVATE, None, "not signed with CFES_EVIDENCE_KEY"),
+            (None, None, PUBLIC, "not signed with the policy's public_key"),
+            (PRIVATE, None, OTHER_PUBLIC, "not signed with the policy's public_key"),
+            # The policy's key takes precedence over the setting's.
+            (PRIVATE, PRIVATE, OTHER_PUBLIC, "not signed with the policy's public_key"),
+            (PRIVATE, PRIVATE, None, None),
+            (PRIVATE, None, PUBLIC, None),
+        ],
+    ),
 )
 def test_signed_evidence_needs_a_valid_signature(
     signed_with: str | None, key_here: str | None, policy_key: bytes | None, expected: str | None,

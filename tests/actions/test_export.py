@@ -123,7 +123,7 @@ def test_an_empty_page_in_the_middle_loses_no_row() -> None:
 def test_an_empty_page_in_the_middle_loses_no_row_over_real_http(
     start_sandbox: Callable[..., RunningSandbox], connect: Connect
 ) -> None:
-    sandbox = start_sandbox(messages=0, campaign_size=1200)
+    sandbox = start_sandbox(messages=0, campaign_size=1010)
     api = connect(sandbox)
     job_id = finished_job(api)
     sandbox.state.faults.add("listBulkJobMessages", "empty_page", page=2)
@@ -352,7 +352,7 @@ def test_rows_read_while_the_job_was_ending_are_read_again(
     assert "PENDING" not in result["counts_by_status"]
 
 
-@pytest.mark.parametrize("status", ["COMPLETED", "FAILED", "SKIPPED"])
+@pytest.mark.parametrize("status", exhaustive_unless({"FAILED"}, ["COMPLETED", "FAILED", "SKIPPED"]))
 def test_rows_can_be_filtered_by_status(status: str, start_sandbox: Any, connect: Connect) -> None:
     api = connect(start_sandbox(messages=0, campaign_size=400, permanent_failures=0.1))
     job_id = finished_job(api)
@@ -628,7 +628,12 @@ def test_csv_and_parquet_need_a_destination(row_format: str) -> None:
         export_job_messages.run({"job_id": JOB_ID, "format": row_format}, connected(Listing(1, pages_of(1))))
 
 
-@pytest.mark.parametrize("more", [{}, {"format": "json"}, {"format": "parquet"}, {"evidence": "bundle"}])
+@pytest.mark.parametrize(
+    "more",
+    exhaustive_unless(
+        [{}, {"evidence": "bundle"}], [{}, {"format": "json"}, {"format": "parquet"}, {"evidence": "bundle"}]
+    ),
+)
 def test_a_csv_dialect_is_refused_for_other_formats(more: dict[str, Any], tmp_path: Path) -> None:
     listing = Listing(1, pages_of(1))
     params = {"job_id": JOB_ID, "destination": str(tmp_path / "rows"), **more}
@@ -718,7 +723,7 @@ BAD_ROWS: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("ahead", exhaustive_unless({8}, [0, 8]))
-@pytest.mark.parametrize("bad_row", BAD_ROWS)
+@pytest.mark.parametrize("bad_row", exhaustive_unless(list(BAD_ROWS)[::3], BAD_ROWS))
 def test_an_unreadable_row_is_reported_and_not_requested_again(bad_row: str, ahead: int, tmp_path: Path) -> None:
     written, expected = BAD_ROWS[bad_row]
     listing = ListingWithBadRow(written)

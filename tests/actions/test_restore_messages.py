@@ -18,6 +18,7 @@ from core.errors import NotRestorable, ParameterError, PartlyApplied
 from sandbox.server import RunningSandbox
 from tests.actions.named_messages import SMOOTH, campaign, folders, moved_by_job, sent
 from tests.conftest import CAMPAIGN
+from tests.exhaustive import exhaustive_unless
 from tests.object_stores import Bucket
 
 
@@ -244,7 +245,7 @@ def test_a_zip_file_without_rows_is_refused(api: EmailSecurity, tmp_path: Path) 
         restore(api, tmp_path / "photos.zip")
 
 
-@pytest.mark.parametrize("keep", [4, 40, 0.5, 0.99])
+@pytest.mark.parametrize("keep", exhaustive_unless({40, 0.99}, [4, 40, 0.5, 0.99]))
 def test_a_truncated_bundle_is_refused(keep: float, api: EmailSecurity, sandbox: RunningSandbox, bundle: Path) -> None:
     data = bundle.read_bytes()
     bundle.write_bytes(data[: int(keep if keep > 1 else keep * len(data))])

@@ -161,7 +161,15 @@ class TestDeceived:
 
     @pytest.mark.parametrize(
         "fault",
-        [{"kind": "status", "status": 500}, {"kind": "status", "status": 403}, {"kind": "html"}, {"kind": "cut_json"}],
+        exhaustive_unless(
+            [{"kind": "cut_json"}],
+            [
+                {"kind": "status", "status": 500},
+                {"kind": "status", "status": 403},
+                {"kind": "html"},
+                {"kind": "cut_json"},
+            ],
+        ),
     )
     def test_a_failed_search_prevents_the_signature(
         self,
@@ -214,7 +222,9 @@ class TestCareless:
             create(api, plan, signed, no)
         assert jobs(sandbox) == 0
 
-    @pytest.mark.parametrize("reason", ["\x1b[2Jfine", "a\nb", "\u202efine", " ", "x" * 201])
+    @pytest.mark.parametrize(
+        "reason", exhaustive_unless({"\u202efine", " "}, ["\x1b[2Jfine", "a\nb", "\u202efine", " ", "x" * 201])
+    )
     def test_an_invalid_reason_is_not_signed(
         self, reason: str, connect_requester: Callable[..., EmailSecurity], approve: Approve
     ) -> None:
