@@ -106,12 +106,16 @@ def alert() -> dict[str, Any]:
 
 
 @pytest.fixture
-def start_sandbox() -> Iterator[Callable[..., RunningSandbox]]:
-    """Start sandboxes with a manual clock; stop them after the test."""
+def start_sandbox(request: pytest.FixtureRequest) -> Iterator[Callable[..., RunningSandbox]]:
+    """Start sandboxes with a manual clock; stop them after the test.
+
+    The module's CAMPAIGN_SIZE is the size of their campaigns, if it has one.
+    """
     running: list[RunningSandbox] = []
+    size = getattr(request.module, "CAMPAIGN_SIZE", 40)
 
     def started(**settings: Any) -> RunningSandbox:
-        defaults = {"messages": 300, "alert": EXAMPLE_ALERT, "campaign_size": 40, "manual_clock": True}
+        defaults = {"messages": 300, "alert": EXAMPLE_ALERT, "campaign_size": size, "manual_clock": True}
         sandbox = start(Settings(**{**defaults, **settings}))
         running.append(sandbox)
         return sandbox

@@ -29,6 +29,9 @@ from tests.connectors.scripted import PSEUDONYM_KEY
 from tests.exhaustive import exhaustive_unless
 from tests.remediation.guardrails.test_approval import BOB, CAROL, EVE, Key, private_pem, public_pem
 
+# The messages of a campaign are looked up one by one.
+CAMPAIGN_SIZE = 15
+
 Connect = Callable[..., EmailSecurity]
 MOVE = {"search_params": CAMPAIGN, "destination": "JunkEmail"}
 STAMPED = ["requested_by", "approved_by", "plan_digest"]

@@ -41,6 +41,9 @@ from tests.connectors.scripted import JOB_ID, PSEUDONYM_KEY, TOKEN, connected
 from tests.exhaustive import exhaustive_unless
 from tests.remediation.evidence.test_bundle import OTHER_PUBLIC, PRIVATE, PUBLIC
 
+# The messages of a campaign are looked up one by one.
+CAMPAIGN_SIZE = 15
+
 Connect = Callable[..., EmailSecurity]
 
 

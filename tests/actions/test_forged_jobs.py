@@ -22,6 +22,9 @@ from tests.conftest import CAMPAIGN
 from tests.exhaustive import exhaustive_unless
 from tests.plain_http import PLAIN
 
+# The messages of a campaign are looked up one by one.
+CAMPAIGN_SIZE = 15
+
 Connect = Callable[..., EmailSecurity]
 KEY = "alert-4711"
 PLAN_KEY = "plan-key-that-must-never-show-0123456789"

@@ -31,6 +31,9 @@ from sandbox.settings import Pace
 from tests.clock import FakeClock
 from tests.conftest import CAMPAIGN
 
+# The messages of a campaign are looked up one by one.
+CAMPAIGN_SIZE = 15
+
 Connect = Callable[..., EmailSecurity]
 MOVE = {"search_params": CAMPAIGN, "destination": "JunkEmail"}
 

@@ -21,6 +21,9 @@ from tests.conftest import CAMPAIGN
 from tests.exhaustive import exhaustive_unless
 from tests.object_stores import Bucket
 
+# The messages of a campaign are looked up one by one.
+CAMPAIGN_SIZE = 15
+
 
 @pytest.fixture
 def sandbox(start_sandbox: Callable[..., RunningSandbox]) -> RunningSandbox:

@@ -18,6 +18,9 @@ from tests.actions.named_messages import SMOOTH, delivered, moved_by_job
 from tests.conftest import CAMPAIGN
 from tests.exhaustive import exhaustive_unless
 
+# The messages of a campaign are looked up one by one.
+CAMPAIGN_SIZE = 15
+
 Connect = Callable[..., EmailSecurity]
 
 ATTACKER = Sender(str(CAMPAIGN["sender"]))

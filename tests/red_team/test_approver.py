@@ -28,6 +28,9 @@ from tests.red_team.forging import FORGERIES
 from tests.red_team.test_mail_sender import flood
 from tests.remediation.guardrails.test_approval import BOB, CAROL, EVE, private_pem, public_pem
 
+# The messages of a campaign are looked up one by one.
+CAMPAIGN_SIZE = 15
+
 Connect = Callable[..., EmailSecurity]
 Approve = Callable[..., CommandResult]
 Document = dict[str, Any]

@@ -18,6 +18,9 @@ from tests.exhaustive import exhaustive_unless
 from tests.playbooks.test_own_and_real_senders import BANK, CEO, FILE, SPOOFED, changed_messages, plant
 from tests.playbooks.test_shipped_playbooks import FALSE_POSITIVE, purge, run
 
+# The messages of a campaign are looked up one by one.
+CAMPAIGN_SIZE = 15
+
 Connect = Callable[..., EmailSecurity]
 SUBJECT = "Your statement"
 KIT = Attachment("statement.pdf", "application/pdf", "", "", FILE)

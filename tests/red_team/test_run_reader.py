@@ -48,6 +48,9 @@ from tests.red_team.forging import FORGERIES, Document
 from tests.red_team.test_insider import APPROVED, Under, create, effects, jobs, single_message_searches, under
 from tests.remediation.guardrails.test_approval import BOB, private_pem
 
+# The messages of a campaign are looked up one by one.
+CAMPAIGN_SIZE = 15
+
 __all__ = ["under"]
 
 Run = Callable[..., Outcome]
