@@ -35,7 +35,7 @@ BELOW = {
     "platforms": ("actions", "playbooks", "remediation", "connectors", "core"),
     "platforms/callers": ("connectors/connection", "core"),
     "platforms/runs": ("platforms/playbook_session", "platforms/playbook_checks", "playbooks", "connectors", "core"),
-    "platforms/workspace": ("actions", "remediation", "core"),
+    "platforms/workspace": ("actions", "playbooks/language", "remediation", "core"),
     "platforms/cli/inputs": (
         *("platforms/schema_fields", "actions", "playbooks", "remediation", "connectors", "core"),
     ),

@@ -9,6 +9,7 @@ from typing import Any
 from starlette.responses import Response
 
 from actions.contract.action import Action
+from core.errors import ParameterError
 from core.json_values import Json
 from platforms.http.action_calls import Caller
 from platforms.http.action_playbook import playbook_of
@@ -16,12 +17,16 @@ from platforms.http.answers import answer_json
 from platforms.http.incoming import Handler, Incoming
 from platforms.http.run_routes import begin
 from platforms.openapi.operation import Kind
-from platforms.workspace.file_parameters import names_files
+from platforms.workspace.file_parameters import names_files, with_paths
 
 # The answer's header with the ID of the workspace that has the files of the call.
 WORKSPACE = "cfes-workspace"
 
 RESPOND_ASYNC = "respond-async"
+
+_OWN_WORKSPACE = (
+    "a run has a workspace of its own. Leave out `workspace`, and name the files that you read as `run://ID/NAME`"
+)
 
 
 async def run_action(incoming: Incoming) -> Response:
@@ -32,6 +37,9 @@ async def run_action(incoming: Incoming) -> Response:
     params = _with_key(action, incoming)
     if incoming.given.get("Prefer", "").strip() == RESPOND_ASYNC:
         action.check(params)
+        if incoming.given.get("workspace"):
+            raise ParameterError.at("/workspace", _OWN_WORKSPACE)
+        await service.lookups.run(partial(with_paths, action, params, service.files.new_workspace()))
         return await begin(incoming, playbook_of(action, params), params)
     headers = {}
     workspace = None

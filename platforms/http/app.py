@@ -78,12 +78,16 @@ class _Endpoint:
         try:
             return await self._answer(incoming)
         except PackError as error:
-            incoming.failure = error.error if isinstance(error, RequestRefused) else error
-            return problem(error)
+            return self._failed(incoming, error)
         except Exception as error:  # noqa: BLE001 -- every failure has an answer
             LOGGER.exception("a defect in %s", self._operation.id)
             incoming.failure = InternalError.of(error)
             return problem(incoming.failure)
+
+    def _failed(self, incoming: Incoming, error: PackError) -> Response:
+        """Note a failure, and return the answer to it."""
+        incoming.failure = self._service.without_paths(error.error if isinstance(error, RequestRefused) else error)
+        return problem(error)
 
     async def _answer(self, incoming: Incoming) -> Response:
         service, operation, request = self._service, self._operation, incoming.request
@@ -130,9 +134,8 @@ class _Endpoint:
         try:
             answer = await self._handler(incoming)
         except PackError as error:
-            answer = problem(error)
-            incoming.failure = error.error if isinstance(error, RequestRefused) else error
-            if incoming.failure.applied == "no" and answer.status_code in (429, 500, 502, 503):
+            answer = self._failed(incoming, error)
+            if error.applied == "no" and answer.status_code in (429, 500, 502, 503):
                 await asyncio.to_thread(requests.forget, keyed)
                 return answer
         except BaseException:

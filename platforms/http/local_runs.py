@@ -63,7 +63,8 @@ class LocalRuns:
     def show(self, run_id: str) -> dict[str, Any]:
         """Return a run. Raises: RunNotFound, StateRefused, RunRecordRefused."""
         stored = self.store().read(run_id)
-        return run_document(self._summary(stored.summary), *local.opened(stored), self.files)
+        document = run_document(self._summary(stored.summary), *local.opened(stored), self.files)
+        return document if self.files.serves(Path(stored.summary.directory)) else {**document, "files": []}
 
     def steps(self, run_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the path and the record of each step that the run has reached, without results."""
@@ -88,11 +89,12 @@ class LocalRuns:
         return {"run_id": run_id, "status": summary.status}
 
     def directory_of(self, run_id: str) -> Path | None:
-        """Return the folder of a run of the run store; None if there is no such run."""
+        """Return the folder of a run of the run store; None if there is no such run, or its folder is no workspace."""
         try:
-            return Path(self.store().read(run_id).summary.directory)
+            directory = Path(self.store().read(run_id).summary.directory)
         except RunNotFound:
             return None
+        return directory if self.files.serves(directory) else None
 
     def _drive_now(self, run_id: str) -> None:
         self.queue.set_due(run_id, 0)

@@ -24,6 +24,7 @@ from platforms.http.service import MOST_STREAMS
 from platforms.openapi.documents import CancelReason, RunInputs, SignalValue
 from platforms.openapi.operation import Kind
 from platforms.openapi.operations import inputs_of
+from platforms.workspace.playbook_files import check_file_inputs
 from platforms.workspace.workspace import files_in, open_file
 from playbooks.drivers.store.records import ENDED
 from playbooks.engine.signals import Signal
@@ -56,6 +57,7 @@ async def begin_run(incoming: Incoming) -> Response:
 async def begin(incoming: Incoming, playbook: Playbook, inputs: Mapping[str, Json]) -> Response:
     """Begin a run of a playbook, or return the run of the same key. Status 202, or 200 for a run that exists."""
     service = incoming.service
+    await service.lookups.run(partial(check_file_inputs, playbook, inputs, service.files.new_workspace()))
     run_id = None if incoming.keyed is None else f"{playbook.id}-{incoming.keyed.derived_key}"
     begun = await service.lookups.run(partial(service.runs.begin, playbook, inputs, incoming.requester, run_id=run_id))
     incoming.run_id = begun.run_id
@@ -143,7 +145,7 @@ async def _events(incoming: Incoming, run: dict[str, Any]) -> AsyncIterator[str]
             # A comment keeps proxies from closing the connection.
             yield ": \n\n"
     except PackError as error:
-        yield _event("error", error.document())
+        yield _event("error", service.without_paths(error).document())
     finally:
         service.streams -= 1
 

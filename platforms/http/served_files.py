@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from core.errors import NotFound, ParameterError
+from core.errors import NotFound, OutputError, ParameterError
 from core.json_values import shown
-from core.private_files import make_private_directory
+from core.private_files import NotPrivate, make_private_directory
 from platforms.workspace.workspace import Workspace
 
 WORKSPACE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", flags=re.ASCII)
@@ -28,16 +30,29 @@ class ServedFiles:
 
     def workspace(self, directory: Path) -> Workspace:
         """Return the workspace in a folder."""
-        return Workspace(directory, self._stores, self.directory_of)
+        return Workspace(directory, self._stores, self.directory_of, above=self.root)
+
+    def new_workspace(self) -> Workspace:
+        """Return the workspace of a run that has not begun, to check names of files."""
+        return self.workspace(self.root / ".new")
 
     def open_workspace(self, workspace_id: str) -> Workspace:
-        """Return a workspace, and create its folder if it is missing. Raises: ParameterError."""
+        """Return a workspace, and create its folder if it is missing. That of a run is read only.
+
+        Raises: ParameterError, OutputError.
+        """
         if not WORKSPACE_ID.fullmatch(workspace_id):
             raise ParameterError.at("/workspace", "not a valid ID: use letters, digits, `.`, `_` and `-`")
         known = self._run_directory(workspace_id)
-        directory = known or self.root / workspace_id
-        if known is None:
+        if known is not None:
+            return replace(self.workspace(known), read_only=True)
+        directory = self.root / workspace_id
+        try:
             make_private_directory(directory)
+        except NotPrivate:
+            if os.path.lexists(directory):
+                raise ParameterError.at("/workspace", "not a workspace of this service") from None
+            raise OutputError("the workspace can't be created", help="Nothing was run. Free disk space.") from None
         return self.workspace(directory)
 
     def directory_of(self, run_id: str) -> Path:
@@ -50,3 +65,7 @@ class ServedFiles:
             if path.is_dir() and not path.is_symlink():
                 return path
         raise NotFound(f"there is no run {shown(run_id)}", help="Nothing was changed. List the runs: GET /v1/runs")
+
+    def serves(self, directory: Path) -> bool:
+        """Return whether a folder is one of the workspaces. A run of the command line may have any folder."""
+        return directory.parent == self.root

@@ -22,7 +22,7 @@ from platforms.callers.audit import AuditLog
 from platforms.callers.callers import Callers
 from platforms.callers.limits import CallerLimits
 from platforms.callers.records import SCOPES, Caller
-from platforms.http.action_calls import ActionCalls
+from platforms.http.action_calls import ActionCalls, without_paths
 from platforms.http.idempotency import AnsweredRequests
 from platforms.http.incoming import Incoming
 from platforms.http.local_runs import LocalRuns, Where
@@ -41,6 +41,7 @@ from platforms.runs.queue import QueuedRun, RunQueue
 from platforms.runs.workers import RunSource, RunWorkers
 from platforms.shared_connection import SharedConnection
 from platforms.temporal_extra import require_temporal
+from platforms.workspace.workspace import Workspace
 from playbooks import library
 from playbooks.drivers.outcome import Outcome
 
@@ -152,6 +153,12 @@ class Service:
         """Return an ID for the files of a call that names no workspace."""
         return f"call-{self.clock.now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(6)}"
 
+    def without_paths(self, error: PackError) -> PackError:
+        """Return an error with names in place of the paths of files and of the state directory."""
+        for workspace in (self.files.new_workspace(), Workspace(self.directory)):
+            error = without_paths(error, workspace)
+        return error
+
     def readiness(self) -> str | None:
         """Return why the service can't take requests; None if it can."""
         if self.stopping:
@@ -162,7 +169,7 @@ class Service:
             self.stores().runs(limit=1)
             self.queue.depth()
         except PackError as error:
-            return error.message
+            return self.without_paths(error).message
         return None
 
     def _runs(self, environment: Mapping[str, str], account: str | None) -> ServedRuns:

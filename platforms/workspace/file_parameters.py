@@ -13,8 +13,13 @@ from typing import Any, NamedTuple
 from actions.contract import catalog
 from actions.contract.action import Action
 from actions.contract.file_parameters import AT, FILE
+from core.errors import ParameterError
 from core.json_values import below
 from platforms.workspace.workspace import Workspace
+
+_READ_ONLY = (
+    "the files of a run are read only. Leave out `workspace`, and name the files that you read as `run://RUN_ID/NAME`"
+)
 
 _Replace = Callable[[str, str], str]
 
@@ -49,6 +54,8 @@ def with_paths(action: Action[Any, Any], params: Mapping[str, Any], workspace: W
     replaced = dict(params)
     for parameter in file_parameters(action.id):
         if _is_given(parameter, params):
+            if parameter.writes and workspace.read_only:
+                raise ParameterError.at(f"/{parameter.name}", _READ_ONLY)
             replace = workspace.place_to_write if parameter.writes else workspace.place_to_read
             replaced[parameter.name] = _replaced(params[parameter.name], parameter.at, f"/{parameter.name}", replace)
     return replaced

@@ -46,12 +46,15 @@ class Workspace:
 
     directory: the run's own folder. stores: prefixes of the URLs of allowed objects, such as `s3://evidence/`.
     directory_of: returns the folder of another run, or raises NotFound. url: of a run whose files are objects.
+    above: the folder of all workspaces. read_only: the caller may not write files.
     """
 
     directory: Path
     stores: Sequence[str] = ()
     directory_of: Callable[[str], Path] | None = None
     url: str | None = None
+    above: Path | None = None
+    read_only: bool = False
 
     def place_to_read(self, given: str, pointer: str) -> str:
         """Return the path of a file, or the URL of an object. Raises: ParameterError, NotFound for another run."""
@@ -85,9 +88,10 @@ class Workspace:
         )
 
     def without_paths(self, value: Any) -> Any:
-        """Return JSON with names in place of the paths of this workspace's files."""
+        """Return JSON with names in place of the paths of files, also of those of other runs."""
         if isinstance(value, str):
-            return value.replace(f"{self.directory}/", "").replace(str(self.directory), ".")
+            named = value.replace(f"{self.directory}/", "").replace(str(self.directory), ".")
+            return named if self.above is None else named.replace(f"{self.above}/", OTHER_RUN)
         if isinstance(value, list):
             return [self.without_paths(each) for each in value]
         if isinstance(value, dict):

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,6 +15,7 @@ import uvicorn
 
 from platforms.http.app import build_app
 from platforms.http.service import Service
+from sandbox.server import RunningSandbox
 
 
 @dataclass
@@ -35,9 +37,24 @@ class RunningService:
         assert not self.thread.is_alive(), "the service did not stop"
 
 
+@dataclass
+class SharedService:
+    """A service for several tests. client: of a caller with every scope. state: the state directory."""
+
+    running: RunningService
+    sandbox: RunningSandbox
+    client: httpx.Client
+    state: Path
+
+    @property
+    def files(self) -> Path:
+        """The folder of all workspaces."""
+        return self.running.service.files.root
+
+
 def start_service(environment: Mapping[str, str]) -> RunningService:
     """Start a service for the settings in `environment`."""
-    bound = socket.socket()
+    bound = socket.socket(proto=socket.IPPROTO_TCP)
     bound.bind(("127.0.0.1", 0))
     service = Service(environment, open_to_all=True)
     config = uvicorn.Config(build_app(service), log_config=None, access_log=False, lifespan="on")
