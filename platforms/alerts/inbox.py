@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import gzip
+import json
 import os
 import re
 import secrets
@@ -17,8 +18,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Literal, Self, cast, get_args
-
-import msgspec
 
 from core.clock import Clock
 from core.errors import ConnectionSettingsError, ParameterError
@@ -125,9 +124,9 @@ class Inbox:
         return BatchWriter(self, dataset, unpacker, part, descriptor)
 
     def put(self, dataset: Dataset, record: dict[str, Json]) -> Receipt:
-        """Store one record as a batch of its own. Raises: as `begin` and BatchWriter."""
+        """Store one record of plain JSON as a batch of its own. Raises: as `begin` and BatchWriter."""
         with self.begin(dataset) as writer:
-            writer.write(msgspec.json.encode(record) + b"\n")
+            writer.write(json.dumps(record, ensure_ascii=False, allow_nan=False).encode() + b"\n")
             return writer.finish()
 
     def batches(self) -> list[Batch]:
