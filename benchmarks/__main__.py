@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 from benchmarks import (
+    alerts_in,
     create_once,
     export,
     playbook_steps,
@@ -46,6 +47,7 @@ class Scale(NamedTuple):
     latencies: Sequence[int] = export.LATENCIES
     memory: Sequence[int] = (10_000, 100_000, 1_000_000)
     reconciled: int = 1_000_000
+    pushed_alerts: int = 100_000
     old_jobs: Sequence[int] = create_once.JOBS
     orders: Sequence[str] = create_once.ORDERS
     milliseconds: float = create_once.MILLISECONDS
@@ -68,6 +70,7 @@ QUICK = Scale(
     latencies=(0,),
     memory=(100,),
     reconciled=100,
+    pushed_alerts=100,
     old_jobs=(0,),
     orders=create_once.ORDERS[:1],
     milliseconds=0,
@@ -86,6 +89,8 @@ def measure(scale: Scale) -> Iterator[Line]:
     memory = (group for count in scale.memory for group in export.measure([], count, [0], 1))
     yield export.memory_line([part("Memory", group, export.report) for group in memory])
     yield reconcile.line(*part("Reconciliation", list(reconcile.measure([scale.reconciled], 1)), reconcile.report))
+    [pushed] = part("Alerts in", list(alerts_in.measure([scale.pushed_alerts], scale.runs)), alerts_in.report)
+    yield alerts_in.line(pushed)
     yield preview.line(part("Previews", list(preview.measure(scale.previews, scale.runs)), preview.report))
     search = sandbox_search.measure(scale.searched, scale.pages)
     yield sandbox_search.line(part("The sandbox's message search", search, sandbox_search.report))

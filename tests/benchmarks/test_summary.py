@@ -25,6 +25,7 @@ NUMBERS = {
     "NDJSON, pseudonymised": 7,
     "memory at": 1,
     "reconcile": 2,
+    "alerts in": 2,
     "preview of": 3,
     "sandbox search": 2,
     "warm call": 6,
@@ -43,6 +44,7 @@ RUN = Run(0, 2.0, 1.0, 50.0)
 MADE_UP: list[tuple[ModuleType, object]] = [
     (export, [export.Group(export.Server("", 100, 900), "bench-0", {name: [RUN] for name in export.PROGRAMS}, 500.0)]),
     (reconcile, [reconcile.Measured(100, 3, 1.0, 50.0, None)]),
+    (alerts_in, [alerts_in.Measured(100, 0.1, 0.2, 0.1, 37.0, 0.1, 53.0)]),
     (preview, [preview.Measured(10, 10, 1, 1.0, 50.0, 40.0)]),
     (warm_call, [warm_call.Measured(transport, 1.0, 2.0, 0.5, 0.5) for transport in ("http", "https")]),
     (process_start, {name: [process_start.Took(0.5, 0.4)] for name in process_start.PROGRAMS}),
