@@ -11,7 +11,17 @@ from typing import Any
 import pytest
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import create_once, export, preview, process_start, reconcile, temporal_runs, tick_states, warm_call
+from benchmarks import (
+    alerts_in,
+    create_once,
+    export,
+    preview,
+    process_start,
+    reconcile,
+    temporal_runs,
+    tick_states,
+    warm_call,
+)
 from benchmarks.processes import Run
 from benchmarks.summary import Line, at_least, at_most, summary
 
