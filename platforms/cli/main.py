@@ -27,8 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with ended_by_signals(), kept_streams() as ledger:
         ledger.reader_may_leave = True
         code = ledger.settle(_run(sys.argv[1:] if arguments is None else arguments))
-    if arguments is None and "temporalio" in sys.modules:
-        # Its threads can crash the shutdown of the interpreter (temporalio/sdk-python, issue 300).
+    # Threads of temporalio can crash the shutdown of the interpreter (temporalio/sdk-python, issue 300). Those of the
+    # HTTP service may be in a wait of a minute, whose caller is gone.
+    if arguments is None and {"temporalio", "platforms.http.server"} & sys.modules.keys():
         os._exit(code)
     return code
 

@@ -21,7 +21,15 @@ from starlette.routing import Route
 
 from actions.contract import catalog
 from connectors.call_log import LOGGER
-from core.errors import AuthenticationFailed, InternalError, NotFound, OutputError, PackError
+from core.errors import (
+    Applied,
+    AuthenticationFailed,
+    InternalError,
+    NotFound,
+    OutputError,
+    PackError,
+    ServiceUnavailable,
+)
 from core.json_values import did_you_mean, shown
 from platforms.callers.records import Caller
 from platforms.http.failures import RequestRefused, busy, problem, refused, unauthenticated
@@ -34,6 +42,8 @@ from platforms.openapi.operation import Operation
 
 # Names of this machine. A page that a name server redirects to it has another one.
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+
+_STOPPED = "Send the request again once the service has started, with the same Idempotency-Key if it has one."
 
 _NO_AUDIT = "Nothing was run: the service makes no change that it can't record. Ask its operator to free disk space."
 
@@ -79,6 +89,12 @@ class _Endpoint:
             return await self._answer(incoming)
         except PackError as error:
             return self._failed(incoming, error)
+        except asyncio.CancelledError:
+            if not self._service.stopping:
+                raise
+            # The work goes on in its thread until the process ends.
+            incoming.failure = ServiceUnavailable("the service stops", applied=self._applied, help=_STOPPED)
+            return problem(incoming.failure)
         except Exception as error:  # noqa: BLE001 -- every failure has an answer
             LOGGER.exception("a defect in %s", self._operation.id)
             incoming.failure = InternalError.of(error)
@@ -88,6 +104,11 @@ class _Endpoint:
         """Note a failure, and return the answer to it."""
         incoming.failure = self._service.without_paths(error.error if isinstance(error, RequestRefused) else error)
         return problem(error)
+
+    @property
+    def _applied(self) -> Applied:
+        """Return whether a request that was not answered may have changed something."""
+        return "unknown" if self._operation.method == "post" and "read" not in self._operation.scopes else "no"
 
     async def _answer(self, incoming: Incoming) -> Response:
         service, operation, request = self._service, self._operation, incoming.request
@@ -115,6 +136,9 @@ class _Endpoint:
             if host not in LOOPBACK_HOSTS:
                 raise refused(421, f"the host {shown(host)} is not this machine", "Nothing was run. Use 127.0.0.1.")
             return service.anonymous
+        known = service.callers.authenticate_at_once(token)
+        if known is not None:
+            return known
         try:
             return await asyncio.to_thread(service.callers.authenticate, token)
         except AuthenticationFailed as error:

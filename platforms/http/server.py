@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from types import FrameType
 
 import uvicorn
 
@@ -17,8 +18,8 @@ from platforms.http.service import Service
 # Connections beyond these get the status 503.
 MOST_CONNECTIONS = 1000
 
-# How long a stop waits for answers that have begun.
-STOP_SECONDS = 20
+# How long a stop waits for answers that have begun. Orchestrators kill a process after 30 s.
+STOP_SECONDS = 10
 
 
 def serve(service: Service, host: str, port: int, announce: Callable[[str], None]) -> None:
@@ -43,7 +44,19 @@ def serve(service: Service, host: str, port: int, announce: Callable[[str], None
         announce(f"http://{name}:{bound.getsockname()[1]}")
         # uvicorn raises the signal again once it has stopped.
         with suppress(KeyboardInterrupt, EndedBySignal):
-            uvicorn.Server(config).run(sockets=[bound])
+            _Server(config, service).run(sockets=[bound])
+
+
+class _Server(uvicorn.Server):
+    """Tells the service of a signal at once, before the answers that have begun end."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._service.begin_stop()
+        super().handle_exit(sig, frame)
 
 
 def check_address(service: Service, host: str) -> None:

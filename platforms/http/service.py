@@ -45,8 +45,8 @@ from platforms.workspace.workspace import Workspace
 from playbooks import library
 from playbooks.drivers.outcome import Outcome
 
-# How long a stop waits for actions that have begun. After it their runs are resumed by the next start.
-STOP_SECONDS = 25.0
+# How long a stop waits for actions of runs that have begun. After it their runs are resumed by the next start.
+STOP_SECONDS = 10.0
 
 # Streams of events at the same time: each one asks the run store once a second.
 MOST_STREAMS = 100
@@ -106,9 +106,14 @@ class Service:
         finally:
             self.stop()
 
+    def begin_stop(self) -> None:
+        """Begin no further action of a run, and report that the service is not ready."""
+        self.stopping = True
+        self.workers.begin_stop()
+
     def stop(self) -> None:
         """Leave each run after its current action. What does not end in time is resumed by the next start."""
-        self.stopping = True
+        self.begin_stop()
         if not self.workers.stop(STOP_SECONDS):
             LOGGER.warning("%d runs were left in an action: the next start resumes them", self.workers.driving)
         for pool in (self.calls, self.waits, self.lookups):

@@ -88,10 +88,14 @@ class RunWorkers:
         """Read the queue now."""
         self._work.set()
 
-    def stop(self, seconds: float) -> bool:
-        """Leave each run after its current action. Return whether all were left in time; the others stay resumable."""
+    def begin_stop(self) -> None:
+        """Leave each run before its next action."""
         self._stopping.set()
         self._work.set()
+
+    def stop(self, seconds: float) -> bool:
+        """Leave each run after its current action. Return whether all were left in time; the others stay resumable."""
+        self.begin_stop()
         self._scheduler.join(seconds)
         deadline = threading.Event()
         remaining = seconds

@@ -438,3 +438,24 @@ class TestFile:
     def test_a_relative_state_directory_is_refused(self) -> None:
         with pytest.raises(ConnectionSettingsError, match="CFES_STATE_DIR must be an absolute path"):
             Callers("state").any()
+
+
+def test_a_known_caller_is_authenticated_at_once_until_the_tokens_are_old(callers: Callers, clock: FakeClock) -> None:
+    token = callers.create("ana", ("read",), expires_at=None)
+    assert callers.authenticate_at_once(token) is None
+    assert callers.authenticate(token).name == "ana"
+    known = callers.authenticate_at_once(token)
+    assert known is not None
+    assert known.name == "ana"
+    assert callers.authenticate_at_once(f"{token[:-1]}{'A' if token[-1] != 'A' else 'B'}") is None
+    assert callers.authenticate_at_once(None) is None
+    clock.advance(RELOAD_SECONDS)
+    assert callers.authenticate_at_once(token) is None
+
+
+def test_a_revoked_or_expired_caller_is_not_authenticated_at_once(callers: Callers, clock: FakeClock) -> None:
+    token = callers.create("ana", ("read",), expires_at=clock.now() + timedelta(seconds=0.2))
+    callers.authenticate(token)
+    assert callers.authenticate_at_once(token) is not None
+    clock.advance(0.3)
+    assert callers.authenticate_at_once(token) is None
