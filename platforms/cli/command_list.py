@@ -35,6 +35,7 @@ OWN = {
     ),
     "worker": Entry(PLAYBOOKS, "Run playbooks for a Temporal server", "platforms.cli.commands.worker"),
     "serve": Entry(PLAYBOOKS, "Serve actions and playbooks over HTTP", "platforms.cli.commands.serve"),
+    "mcp": Entry(PLAYBOOKS, "Serve actions and playbooks to AI agents (MCP)", "platforms.cli.commands.mcp"),
     "run": Entry(TOOLS, "Run an action with its parameters as JSON", "platforms.cli.commands.run"),
     "approve": Entry(TOOLS, "Approve a plan with your key", "platforms.cli.commands.approve"),
     "verify": Entry(TOOLS, "Verify an evidence bundle, offline", "platforms.cli.commands.verify"),
