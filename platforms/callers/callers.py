@@ -142,7 +142,7 @@ class Callers:
         return found.record.caller
 
     def authenticate_at_once(self, token: str | None) -> Caller | None:
-        """Return who sent a request if that is known without the disk and without waiting; None: call `authenticate`."""
+        """Return who sent a request if that is known without waiting for the disk; None: call `authenticate`."""
         given, loaded = Token.of(token), self._loaded
         if given is None or loaded is None or loaded.error is not None or self._is_old(loaded):
             return None

@@ -35,12 +35,12 @@ async def run_action(incoming: Incoming) -> Response:
     if action is None:
         raise AssertionError(f"{incoming.operation.id} has no action")
     params = _with_key(action, incoming)
-    if incoming.given.get("Prefer", "").strip() == RESPOND_ASYNC:
+    if _prefers_async(incoming.given.get("Prefer", "")):
         action.check(params)
         if incoming.given.get("workspace"):
             raise ParameterError.at("/workspace", _OWN_WORKSPACE)
         await service.lookups.run(partial(with_paths, action, params, service.files.new_workspace()))
-        return await begin(incoming, playbook_of(action, params), params)
+        return await begin(incoming, playbook_of(action, params), params, found=202)
     headers = {}
     workspace = None
     if names_files(action, params):
@@ -54,6 +54,11 @@ async def run_action(incoming: Incoming) -> Response:
     call = partial(service.actions.call, action, params, caller)
     result = await pool.run(service.telemetry.traced(action.id, call))
     return answer_json(result, headers=headers)
+
+
+def _prefers_async(preferences: str) -> bool:
+    """Return whether `respond-async` is one of the preferences (RFC 7240). Unknown ones are ignored."""
+    return any(each.partition(";")[0].strip().lower() == RESPOND_ASYNC for each in preferences.split(","))
 
 
 def _with_key(action: Action[Any, Any], incoming: Incoming) -> dict[str, Json]:

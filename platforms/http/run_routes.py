@@ -54,15 +54,15 @@ async def begin_run(incoming: Incoming) -> Response:
     return await begin(incoming, playbook, _checked(RunInputs, incoming.body).inputs)
 
 
-async def begin(incoming: Incoming, playbook: Playbook, inputs: Mapping[str, Json]) -> Response:
-    """Begin a run of a playbook, or return the run of the same key. Status 202, or 200 for a run that exists."""
+async def begin(incoming: Incoming, playbook: Playbook, inputs: Mapping[str, Json], *, found: int = 200) -> Response:
+    """Begin a run of a playbook, or return the run of the same key. found: the status for a run that exists."""
     service = incoming.service
     await service.lookups.run(partial(check_file_inputs, playbook, inputs, service.files.new_workspace()))
     run_id = None if incoming.keyed is None else f"{playbook.id}-{incoming.keyed.derived_key}"
     begun = await service.lookups.run(partial(service.runs.begin, playbook, inputs, incoming.requester, run_id=run_id))
     incoming.run_id = begun.run_id
     shown = await service.lookups.run(partial(service.runs.show, begun.run_id))
-    return answer_json(shown, 202 if begun.new else 200, {"Location": f"/v1/runs/{begun.run_id}"})
+    return answer_json(shown, 202 if begun.new else found, {"Location": f"/v1/runs/{begun.run_id}"})
 
 
 async def list_runs(incoming: Incoming) -> Response:

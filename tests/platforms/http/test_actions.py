@@ -103,8 +103,11 @@ def test_files_are_names_in_a_workspace(client: httpx.Client, service: RunningSe
     assert names == ["r.html", "rows.ndjson"]
 
 
-def test_an_action_can_continue_as_a_run(client: httpx.Client) -> None:
-    begun = client.post("/v1/actions/list-jobs", json={}, headers={"Prefer": "respond-async"})
+@pytest.mark.parametrize(
+    "preferences", ["respond-async", "wait=5, Respond-Async;x=1", "handling=lenient,respond-async"]
+)
+def test_an_action_can_continue_as_a_run(client: httpx.Client, preferences: str) -> None:
+    begun = client.post("/v1/actions/list-jobs", json={}, headers={"Prefer": preferences})
     assert begun.status_code == 202, begun.text
     run_id = begun.headers["location"].removeprefix("/v1/runs/")
     run = wait_for_run(client, run_id)
