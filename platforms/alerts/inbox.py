@@ -190,7 +190,8 @@ class Inbox:
 class BatchWriter:
     """Receives the body of a batch in chunks, and checks it on the way.
 
-    A context manager: a batch that `finish` has not accepted when the block ends is discarded.
+    A context manager: a batch that `finish` has not accepted when the block ends is discarded. `abort` may come from
+    another thread: it waits for a write under way.
     """
 
     def __init__(self, inbox: Inbox, dataset: Dataset, unpacker: Unpacker, part: Path, descriptor: int) -> None:
@@ -201,6 +202,7 @@ class BatchWriter:
         self._descriptor: int | None = descriptor
         self._check = LineCheck()
         self._received = 0
+        self._lock = threading.RLock()
 
     def __enter__(self) -> Self:
         return self
@@ -210,15 +212,20 @@ class BatchWriter:
 
     def write(self, chunk: bytes) -> None:
         """Take the next part of the body. Raises: BatchRefused, BatchTooLarge, InboxFull."""
-        self._received += len(chunk)
-        if self._received > self._inbox.limits.received_bytes:
-            raise BatchTooLarge(f"the body is larger than {self._inbox.limits.received_bytes} bytes")
-        for piece in self._unpacker.feed(chunk):
-            self._check.feed(piece)
-        self._store(chunk)
+        with self._lock:
+            self._received += len(chunk)
+            if self._received > self._inbox.limits.received_bytes:
+                raise BatchTooLarge(f"the body is larger than {self._inbox.limits.received_bytes} bytes")
+            for piece in self._unpacker.feed(chunk):
+                self._check.feed(piece)
+            self._store(chunk)
 
     def finish(self) -> Receipt:
         """Accept the batch. When this returns, it is on disk. Raises: as `write`; the batch is then discarded."""
+        with self._lock:
+            return self._finish()
+
+    def _finish(self) -> Receipt:
         try:
             for piece in self._unpacker.finish():
                 self._check.feed(piece)
@@ -236,11 +243,12 @@ class BatchWriter:
 
     def abort(self) -> None:
         """Discard the batch, unless it was accepted."""
-        if self._descriptor is not None:
-            # First the name, while the lock protects it. An accepted batch has another name.
-            self._part.unlink(missing_ok=True)
-            os.close(self._descriptor)
-            self._descriptor = None
+        with self._lock:
+            if self._descriptor is not None:
+                # First the name, while the lock protects it. An accepted batch has another name.
+                self._part.unlink(missing_ok=True)
+                os.close(self._descriptor)
+                self._descriptor = None
 
     def _store(self, chunk: bytes) -> None:
         view = memoryview(chunk)

@@ -13,9 +13,9 @@ from datetime import datetime, timedelta
 from pydantic import SecretStr
 
 from core.clock import CLOCK_SKEW, Clock
-from core.errors import AuthenticationFailed, ParameterError
+from core.errors import AuthenticationFailed, ConnectionSettingsError, NotFound, ParameterError
 from core.instants import format_instant
-from core.json_values import Json, NotPlainJson, plain, read_object
+from core.json_values import Json, NotPlainJson, plain, read_object, shown
 from core.state_database import state_database
 from remediation.notifications.channels import webhook_key
 
@@ -36,6 +36,38 @@ KEPT_FOR = timedelta(days=7)
 
 _SEEN = """CREATE TABLE IF NOT EXISTS seen_webhooks (
     endpoint TEXT NOT NULL, id TEXT NOT NULL, seen_at TEXT NOT NULL, PRIMARY KEY (endpoint, id)) WITHOUT ROWID"""
+
+# The secrets of webhooks: NAME=SECRET, separated by spaces. A name can have two while its secret is rotated.
+VARIABLE = "CFES_ALERT_WEBHOOKS"
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}", re.ASCII)
+
+
+class WebhookSecrets:
+    """The secrets of each webhook. text: the value of CFES_ALERT_WEBHOOKS. Raises: ConnectionSettingsError."""
+
+    def __init__(self, text: str | None) -> None:
+        self._secrets: dict[str, list[SecretStr]] = {}
+        for number, entry in enumerate((text or "").split(), 1):
+            name, _, secret = entry.partition("=")
+            try:
+                usable = _NAME.fullmatch(name) and 24 <= len(webhook_key(SecretStr(secret))) <= 64
+            except ValueError:
+                usable = False
+            if not usable:
+                # The entry is not quoted: it has a secret.
+                raise ConnectionSettingsError(
+                    f"{VARIABLE}: entry {number} is not NAME=whsec_ followed by base64 of 24 to 64 bytes",
+                    help=f"Nothing was started. Correct {VARIABLE}, or the file that {VARIABLE}_FILE names.",
+                )
+            self._secrets.setdefault(name, []).append(SecretStr(secret))
+
+    def of(self, name: str) -> Sequence[SecretStr]:
+        """Return the secrets of a webhook. Raises: NotFound."""
+        if name not in self._secrets:
+            raise NotFound(
+                f"there is no webhook {shown(name)}", help=f"Nothing was stored. Add it to {VARIABLE}, and restart."
+            )
+        return self._secrets[name]
 
 
 def verify(headers: Mapping[str, str], body: bytes, secrets: Sequence[SecretStr], now: datetime) -> str:

@@ -17,6 +17,10 @@ from core.clock import Clock, SystemClock
 from core.errors import ConnectionSettingsError, OutputError, PackError
 from core.private_files import NotPrivate
 from core.state_directory import private_directory
+from platforms.alerts.intake import AlertIntake
+from platforms.alerts.rule_loading import load_rules
+from platforms.alerts.rules import Match
+from platforms.alerts.webhook import WebhookSecrets
 from platforms.callers import audit
 from platforms.callers.audit import AuditLog
 from platforms.callers.callers import Callers
@@ -41,6 +45,7 @@ from platforms.runs.queue import QueuedRun, RunQueue
 from platforms.runs.workers import RunSource, RunWorkers
 from platforms.shared_connection import SharedConnection
 from platforms.temporal_extra import require_temporal
+from platforms.workspace.playbook_files import check_file_inputs
 from platforms.workspace.workspace import Workspace
 from playbooks import library
 from playbooks.drivers.outcome import Outcome
@@ -89,6 +94,11 @@ class Service:
             ended=self._ended,
         )
         self.runs = self._runs(environment, account)
+        webhooks = self.settings.alert_webhooks
+        secrets_of = WebhookSecrets(None if webhooks is None else webhooks.get_secret_value())
+        self.alerts = AlertIntake(self.directory, str(self.directory), secrets_of, self.clock)
+        rules = self.settings.alert_rules
+        self.alert_rules = load_rules(None if rules is None else Path(rules))
         self.calls = Pool("calls", self.settings.calls, self.settings.queue)
         self.waits = Pool("waits", self.settings.waits, self.settings.queue)
         self.lookups = Pool("lookups", 16, self.settings.queue)
@@ -101,6 +111,7 @@ class Service:
     async def lifespan(self, _: Any) -> AsyncIterator[None]:
         """Start the workers with the application, and stop them with it."""
         self.workers.start()
+        self.alerts.start(self.alert_rules, self._begin_for_alert)
         try:
             yield
         finally:
@@ -114,6 +125,8 @@ class Service:
     def stop(self) -> None:
         """Leave each run after its current action. What does not end in time is resumed by the next start."""
         self.begin_stop()
+        if not self.alerts.stop(STOP_SECONDS):
+            LOGGER.warning("the processing of alerts did not stop in time: the next start goes on with it")
         if not self.workers.stop(STOP_SECONDS):
             LOGGER.warning("%d runs were left in an action: the next start resumes them", self.workers.driving)
         for pool in (self.calls, self.waits, self.lookups):
@@ -185,6 +198,10 @@ class Service:
             return TemporalRuns(environment, self.queue, self.files, self.clock, self.settings.store_prefixes)
         where = Where(scope_of(self.connection_settings), account)
         return LocalRuns(self.stores, self.queue, self.files, self.clock, where, self.workers.wake)
+
+    def _begin_for_alert(self, match: Match) -> str:
+        check_file_inputs(match.playbook, match.inputs, self.files.new_workspace())
+        return self.runs.begin(match.playbook, match.inputs, f"alert-rule-{match.rule_id}").run_id
 
     def _run_action(self, run: QueuedRun, action_id: str, params: dict[str, Any]) -> dict[str, Any]:
         directory = Path(self.stores().read(run.run_id).summary.directory)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from core.model_settings import read_model, variable
 
@@ -90,6 +90,12 @@ class HttpSettings(BaseModel):
         None,
         description="Path of the rules (YAML) that say which alerts start which playbook. Without rules, none does.",
         json_schema_extra=variable("CFES_ALERT_RULES"),
+    )
+    alert_webhooks: SecretStr | None = Field(
+        None,
+        description="Webhooks that send alerts: NAME=SECRET, separated by spaces. A secret is that of Standard "
+        "Webhooks: `whsec_` and 24 to 64 bytes in base64. A name can have two.",
+        json_schema_extra=variable("CFES_ALERT_WEBHOOKS"),
     )
 
     @field_validator("files", "audit_file")

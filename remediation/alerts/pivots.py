@@ -120,6 +120,9 @@ def _subject(alert: Alert) -> str:
         raise NoPivot("the alert has no Subject that can be searched for")
     if re.search(r"[\x00\r\n]", alert.subject):
         raise NoPivot("the alert's Subject has a line break")
+    if "x{" in alert.subject:
+        # The search would find nothing, which reads as if there were no campaign.
+        raise NoPivot("the alert's Subject has x{, which a Logpush job with CVE-2021-44228 writes in place of ${")
     return alert.subject
 
 

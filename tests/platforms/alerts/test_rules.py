@@ -26,7 +26,7 @@ inputs:
   subject: {type: string, default: ""}
   alert: {type: object, default: null}
 steps:
-  - set: {all: "{{ inputs.subject }}{{ inputs.alert }}"}
+  - set: {subject: "{{ inputs.subject }}", alert: "{{ inputs.alert }}"}
 """
 
 RULE = """

@@ -52,6 +52,12 @@ def test_a_subject_that_no_search_takes_is_not_used(subject: Any) -> None:
         choice({"Subject": subject}, "subject")
 
 
+@pytest.mark.parametrize("search_by", ["auto", "subject"])
+def test_a_subject_that_logpush_may_have_altered_is_not_searched_for(search_by: SearchBy) -> None:
+    with pytest.raises(NoPivot, match="in place of"):
+        choice({"Subject": "Pay x{name}"}, search_by)
+
+
 def test_an_envelope_sender_needs_an_spf_pass_and_another_organization() -> None:
     assert choice(PASSED, "envelope_sender").criteria == {"sender": "bounce@evil.test"}
     with pytest.raises(NoPivot, match="SPF did not pass"):
