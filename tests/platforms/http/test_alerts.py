@@ -88,7 +88,7 @@ def test_the_test_upload_of_logpush_is_answered_with_200(client: httpx.Client) -
     ("body", "headers", "status", "detail"),
     [
         (b'{"AlertID":"1"}\n[]', {}, 400, "line 2 is not a record"),
-        (gzip.compress(b"{}")[:-4], {}, 400, "cut off"),
+        (gzip.compress(b"{}", mtime=0)[:-4], {}, 400, "cut off"),
         (b"{}", {"Content-Encoding": "br"}, 415, "not supported"),
         (b'{"a":"' + b"x" * 5_000_000, {}, 413, "line 1 is longer"),
     ],
