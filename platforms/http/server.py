@@ -25,7 +25,7 @@ STOP_SECONDS = 10
 def serve(service: Service, host: str, port: int, announce: Callable[[str], None]) -> None:
     """Serve until a signal. port: 0 for a free one. announce: called with the address once it accepts requests.
 
-    Raises: ConnectionSettingsError if the address can't be used, or others could reach it without a token.
+    Raises: ConnectionSettingsError if the address can't be used, or others can reach it and no caller has a token.
     """
     check_address(service, host)
     bound = _bound(host, port)
@@ -61,7 +61,7 @@ class _Server(uvicorn.Server):
 
 def check_address(service: Service, host: str) -> None:
     """Refuse an address that others can reach while no caller exists. Raises: ConnectionSettingsError."""
-    if service.anonymous is not None and not is_loopback(host):
+    if not is_loopback(host) and not service.callers.records():
         raise ConnectionSettingsError(
             f"the address {host} can be reached from other machines, and no caller has a token",
             help="Nothing was started. Create a caller first: cfes token create NAME --scopes read,write. The service "
