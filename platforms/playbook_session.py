@@ -33,7 +33,7 @@ from playbooks.engine.changes import resumable
 from playbooks.engine.engine import run_key
 from playbooks.engine.state import ActionTraits, End, RunState
 from playbooks.language.bundling import every_step
-from playbooks.language.errors import DirectoryUnusable, RunNotFound
+from playbooks.language.errors import DirectoryUnusable
 from playbooks.language.format import ActionStep, Playbook
 from playbooks.language.inputs import accept
 
@@ -162,11 +162,9 @@ def prepare_run(
     base = f"{playbook.id}-{digest.hexdigest()[:16]}"
     for attempt in range(1, MOST_ATTEMPTS + 1):
         run_id = base if attempt == 1 else f"{base}-{attempt}"
-        try:
-            stored = store.read(run_id)
-        except RunNotFound:
+        if not store.has(run_id):
             return _new(store, playbook, inputs, run_id, place)
-        began_with, state = local.opened(stored)
+        began_with, state = local.opened(store.read(run_id))
         end = state.pending
         if isinstance(end, End) and end.status in ("refused", "cancelled"):
             continue

@@ -170,6 +170,13 @@ class RunStore:
             )
         return found[0]
 
+    def has(self, run_id: str) -> bool:
+        """Return whether the store has a run with this ID."""
+        if not _RUN_ID.fullmatch(run_id):
+            return False
+        with self._database.reading() as connection:
+            return rows.find_summary(connection, run_id) is not None
+
     def read(self, run_id: str) -> StoredRun:
         """Return a run without holding it. Raises: RunNotFound; RunRecordRefused if its JSON can't be read."""
         self._require(run_id)
@@ -234,6 +241,6 @@ class RunStore:
 
     def _require(self, run_id: str) -> None:
         """Raises: RunNotFound."""
-        with self._database.reading() as connection:
-            if not _RUN_ID.fullmatch(run_id) or rows.find_summary(connection, run_id) is None:
+        if not self.has(run_id):
+            with self._database.reading() as connection:
                 raise rows.not_found(connection, run_id)
