@@ -29,6 +29,9 @@ from platforms.alerts.rules import Refusal
 from remediation.exports.files.atomic_file import atomic_file
 from remediation.reconciliation.post_delivery_events import read_event
 
+# In place of a file: the events that were pushed to this service.
+PUSHED_EVENTS = "logpush://email_security_post_delivery_events"
+
 DAYS_KEPT = 45
 MERGED_AT = 50
 

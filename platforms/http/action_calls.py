@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from actions.contract import catalog
 from actions.contract.action import Action
 from core.clock import Clock, Deadline
-from core.errors import AuthenticationFailed, PackError
+from core.errors import AuthenticationFailed, PackError, ParameterError
+from core.instants import instant_or_none
+from platforms.alerts.events import PUSHED_EVENTS, EventFiles
 from platforms.http.served_files import ServedFiles
 from platforms.playbook_session import CALLS
 from platforms.session import Session
@@ -37,11 +40,12 @@ class Caller:
 
 @dataclass(frozen=True)
 class ActionCalls:
-    """Runs actions over one shared connection."""
+    """Runs actions over one shared connection. events: the events that Logpush pushed, if this process takes them."""
 
     connection: SharedConnection
     files: ServedFiles
     clock: Clock
+    events: EventFiles | None = None
 
     def call(self, action: Action[Any, Any], params: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
         """Run an action for a caller, and return its result with names in place of paths.
@@ -51,7 +55,7 @@ class ActionCalls:
         bounded = with_limits(action, params, dict.fromkeys(RUN_LIMITS, caller.seconds * SHARE_OF_TIME))
         if caller.workspace is None:
             return self._run(action, bounded, caller.requester, seconds=caller.seconds)
-        placed = with_paths(action, bounded, caller.workspace)
+        placed = self._placed(action, bounded, caller.workspace)
         try:
             result = self._run(action, placed, caller.requester, seconds=caller.seconds)
         except PackError as error:
@@ -64,8 +68,24 @@ class ActionCalls:
     ) -> dict[str, Any]:
         """Run an action of a run. Its steps keep the paths that its playbook made; the API calls are recorded there."""
         action = catalog.find(action_id)
-        confined = with_paths(action, with_limits(action, params, RUN_LIMITS), self.files.workspace(directory))
+        bounded = with_limits(action, params, RUN_LIMITS)
+        confined = self._placed(action, bounded, self.files.workspace(directory))
         return self._run(action, confined, requester, calls=directory / CALLS)
+
+    def _placed(self, action: Action[Any, Any], params: Mapping[str, Any], workspace: Workspace) -> dict[str, Any]:
+        """Return the parameters with paths in place of file names. The pushed events are files outside workspaces."""
+        if action.id != "reconcile-job" or params.get("events") not in (PUSHED_EVENTS, [PUSHED_EVENTS]):
+            return with_paths(action, params, workspace)
+        job = params.get("job")
+        created = instant_or_none(job.get("created_at")) if isinstance(job, Mapping) else None
+        # A day earlier, which is more than any margin_seconds.
+        since = None if created is None else created - timedelta(days=1)
+        files = [] if self.events is None else self.events.files(since)
+        if not files:
+            message = "no events were pushed yet: a Logpush job has to push them to /v1/logpush/{dataset}"
+            raise ParameterError.at("/events", message)
+        others = {name: value for name, value in params.items() if name != "events"}
+        return {**with_paths(action, others, workspace), "events": [str(path) for path in files]}
 
     def _run(
         self,

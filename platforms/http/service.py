@@ -85,7 +85,12 @@ class Service:
         self.queue = RunQueue(self.directory, self.clock)
         self.requests = AnsweredRequests(self.directory, self.clock)
         self.files = self._open_files()
-        self.actions = ActionCalls(self.connection, self.files, self.clock)
+        webhooks = self.settings.alert_webhooks
+        secrets_of = WebhookSecrets(None if webhooks is None else webhooks.get_secret_value())
+        self.alerts = AlertIntake(self.directory, str(self.directory), secrets_of, self.clock)
+        rules = self.settings.alert_rules
+        self.alert_rules = load_rules(None if rules is None else Path(rules))
+        self.actions = ActionCalls(self.connection, self.files, self.clock, self.alerts.events)
         account = account_of(self.connection_settings)
         self.workers = RunWorkers(
             self.queue,
@@ -94,11 +99,6 @@ class Service:
             ended=self._ended,
         )
         self.runs = self._runs(environment, account)
-        webhooks = self.settings.alert_webhooks
-        secrets_of = WebhookSecrets(None if webhooks is None else webhooks.get_secret_value())
-        self.alerts = AlertIntake(self.directory, str(self.directory), secrets_of, self.clock)
-        rules = self.settings.alert_rules
-        self.alert_rules = load_rules(None if rules is None else Path(rules))
         self.calls = Pool("calls", self.settings.calls, self.settings.queue)
         self.waits = Pool("waits", self.settings.waits, self.settings.queue)
         self.lookups = Pool("lookups", 16, self.settings.queue)

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from platforms.callers.callers import Callers
-from tests.conftest import EXAMPLE_ALERT
+from tests.conftest import CAMPAIGN, EXAMPLE_ALERT
 from tests.platforms.alerts.test_rules import NOTE
 from tests.platforms.alerts.test_webhook import SECRET, signature
 from tests.platforms.http.serving import RunningService, wait_for_run
@@ -162,3 +162,22 @@ def test_a_webhook_without_a_valid_signature_is_refused(service: RunningService)
         assert sender.post("/v1/webhooks/soc", content=b"{}").status_code == 422
         assert sender.post("/v1/webhooks/other", **webhook(ALERT)).status_code == 404
     assert service.service.alerts.inbox.batches() == []
+
+
+def test_pushed_events_are_the_events_of_a_reconciliation(service: RunningService, client: httpx.Client) -> None:
+    pushed = "logpush://email_security_post_delivery_events"
+    created = client.post(
+        "/v1/actions/create-move-job", json={"destination": "JunkEmail", "search_params": CAMPAIGN, "max_messages": 100}
+    )
+    job_id = created.raise_for_status().json()["job_id"]
+    client.post("/v1/actions/wait-for-job", json={"job_id": job_id}).raise_for_status()
+    none = client.post("/v1/actions/reconcile-job", json={"job_id": job_id, "events": pushed})
+    assert none.status_code == 422
+    assert "no events were pushed yet" in none.json()["detail"]
+    event = {"Operation": "release", "Success": True, "MessageID": "<other@x>", "Recipient": "a@b.example"}
+    client.post("/v1/logpush/email_security_post_delivery_events", content=ndjson(event, event)).raise_for_status()
+    wait_until_empty(service)
+    for events in (pushed, [pushed]):
+        answer = client.post("/v1/actions/reconcile-job", json={"job_id": job_id, "events": events})
+        assert answer.raise_for_status().json()["events"]["read"] == 2
+        assert str(service.service.directory) not in answer.text
