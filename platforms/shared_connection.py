@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable
 
@@ -32,7 +33,8 @@ class SharedConnection:
             if self._api is None:
                 self._api = self._open()
             api = self._api
-        return api if name is None else api.with_requester(name)
+        # A copy reads the policy anew, as a process does.
+        return copy.copy(api) if name is None else api.with_requester(name)
 
     def renew(self) -> None:
         """Open a new connection for the next call: the credentials may have been replaced."""

@@ -66,6 +66,10 @@ class LocalRuns:
         document = run_document(self._summary(stored.summary), *local.opened(stored), self.files)
         return document if self.files.serves(Path(stored.summary.directory)) else {**document, "files": []}
 
+    def revision(self, run_id: str) -> int:
+        """Return the revision of a run, without reading its state. Raises: RunNotFound."""
+        return self.store().find(run_id).revision
+
     def steps(self, run_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the path and the record of each step that the run has reached, without results."""
         yield from step_records(*local.opened(self.store().read(run_id)), self.files)

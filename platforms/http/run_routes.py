@@ -129,15 +129,16 @@ async def _events(incoming: Incoming, run: dict[str, Any]) -> AsyncIterator[str]
     service.streams += 1
     try:
         sent: dict[str, Any] = {}
-        last: dict[str, Any] | None = None
+        revision: int | None = None
         for _ in range(int(LONGEST_STREAM_SECONDS / FOLLOW_SECONDS)):
-            for path, record in await service.lookups.run(lambda: list(service.runs.steps(run_id))):
-                if sent.get(path) != record:
-                    sent[path] = record
-                    yield _event("step", {"step": path, **record})
-            run = await service.lookups.run(partial(service.runs.show, run_id))
-            if run != last:
-                last = run
+            now = await service.lookups.run(partial(service.runs.revision, run_id))
+            if now != revision:
+                revision = now
+                for path, record in await service.lookups.run(lambda: list(service.runs.steps(run_id))):
+                    if sent.get(path) != record:
+                        sent[path] = record
+                        yield _event("step", {"step": path, **record})
+                run = await service.lookups.run(partial(service.runs.show, run_id))
                 yield _event("run", run)
             if run["status"] in ENDED or service.stopping:
                 return

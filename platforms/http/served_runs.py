@@ -39,6 +39,9 @@ class ServedRuns(Protocol):
     def show(self, run_id: str) -> dict[str, Any]:
         """Return a run, as `platforms.openapi.documents.Run` describes it. Raises: RunNotFound."""
 
+    def revision(self, run_id: str) -> int:
+        """Return a number that changes whenever the run does. Raises: RunNotFound."""
+
     def steps(self, run_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the path and the record of each step that the run has reached, without results."""
 

@@ -59,6 +59,9 @@ class TemporalRuns:
         playbook, state = temporal_runs.opened(run_id, self.environment)
         return run_document(self._summary(summary), playbook, state, self.files)
 
+    def revision(self, run_id: str) -> int:
+        return temporal_runs.find(run_id, self.environment).revision
+
     def steps(self, run_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
         yield from step_records(*temporal_runs.opened(run_id, self.environment), self.files)
 
