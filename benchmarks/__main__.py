@@ -15,6 +15,7 @@ from benchmarks import (
     alerts_in,
     create_once,
     export,
+    http_service,
     playbook_steps,
     preview,
     process_start,
@@ -54,6 +55,8 @@ class Scale(NamedTuple):
     stored_runs: int = run_store.RUNS
     state_writes: int = run_store.WRITES
     temporal_pairs: int = temporal_runs.RUNS
+    service_samples: int = http_service.SAMPLES
+    service_seconds: float = http_service.SECONDS
     waits: int = waiting.JOBS
     playbook_rounds: int = playbook_steps.ROUNDS
 
@@ -77,6 +80,8 @@ QUICK = Scale(
     stored_runs=5,
     state_writes=5,
     temporal_pairs=1,
+    service_samples=5,
+    service_seconds=1,
     waits=10,
     playbook_rounds=2,
 )
@@ -106,6 +111,8 @@ def measure(scale: Scale) -> Iterator[Line]:
     yield tick_states.line(part("States of advance-run", list(tick_states.measure()), tick_states.report))
     pairs = temporal_runs.measure(scale.temporal_pairs)
     yield temporal_runs.line(part("Runs on Temporal", pairs, temporal_runs.report))
+    served = http_service.measure(scale.service_samples, scale.service_seconds)
+    yield http_service.line(part("The HTTP service", served, http_service.report))
 
 
 def part(title: str, figures: T, report: Callable[[T], str]) -> T:

@@ -15,6 +15,7 @@ from benchmarks import (
     alerts_in,
     create_once,
     export,
+    http_service,
     preview,
     process_start,
     reconcile,
@@ -45,6 +46,7 @@ NUMBERS = {
     "playbook steps": 3,
     "advance-run": 2,
     "Temporal run": 2,
+    "HTTP service": 4,
 }
 
 
@@ -59,6 +61,7 @@ MADE_UP: list[tuple[ModuleType, object]] = [
     (warm_call, [warm_call.Measured(transport, 1.0, 2.0, 0.5, 0.5) for transport in ("http", "https")]),
     (process_start, {name: [process_start.Took(0.5, 0.4)] for name in process_start.PROGRAMS}),
     (create_once, [create_once.Measured(0, "newest first", 2, 0.1)]),
+    (http_service, http_service.Measured(2.0, 3.9, 1.95, 30.0, {200: 900}, 300.0)),
     (tick_states, [tick_states.Measured("an alert", 9, 20_000, 30_000, 4, 80.0)]),
     (temporal_runs, temporal_runs.Measured(0.5, 0.4, 1.2, 60, 50, 9000, 8000)),
 ]
