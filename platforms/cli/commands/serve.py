@@ -18,9 +18,11 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command("serve", cls=options.PlainCommand)
 def serve(
-    host: Annotated[str, typer.Option(help="The address to serve on.", envvar="CFES_HTTP_HOST")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="The address to serve on.", envvar="CFES_HTTP_HOST")
+    ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="The port. 0: a free one.", envvar="CFES_HTTP_PORT")
+        int, typer.Option(min=0, max=65535, metavar="PORT", help="The port. 0: a free one.", envvar="CFES_HTTP_PORT")
     ] = 8096,
     verbose: options.Verbose = False,
 ) -> None:
