@@ -13,7 +13,9 @@ from platforms.alerts.rule_format import SCHEMA_PATH, schema_text
 from platforms.alerts.rule_loading import load_rules
 from platforms.alerts.rules import Match, Refusal, Rules
 from tests.conftest import EXAMPLE_ALERT
+from tests.doc_blocks import read_blocks
 
+PAGE = EXAMPLE_ALERT.parents[1] / "docs" / "how-to" / "receive-alerts-from-logpush.md"
 ALERT: dict[str, Any] = json.loads(EXAMPLE_ALERT.read_text())
 
 NOTE = """
@@ -216,6 +218,11 @@ def test_a_file_that_others_can_change_is_refused(tmp_path: Path) -> None:
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RulesInvalid, match="can't be read"):
         load_rules(tmp_path / "none.yaml")
+
+
+def test_the_rules_of_the_documentation_load_and_match_the_example_alert(tmp_path: Path) -> None:
+    [block] = [block for block in read_blocks(PAGE) if block.language == "yaml"]
+    assert matches(load(tmp_path, block.text), ALERT) == [("malicious-from-outside", "phish-campaign-purge")]
 
 
 def test_the_schema_of_the_format_is_current() -> None:
