@@ -23,6 +23,7 @@ from core.clock import Clock
 from core.errors import ConnectionSettingsError, ParameterError
 from core.json_values import Json, did_you_mean, shown
 from core.private_files import NotPrivate, make_private_directory
+from core.quantity import counted
 from platforms.alerts.errors import BatchTooLarge, InboxFull
 from platforms.alerts.record_lines import LONGEST_LINE_BYTES, LineCheck
 from platforms.alerts.unpacking import MAGIC, Unpacker
@@ -215,7 +216,7 @@ class BatchWriter:
         with self._lock:
             self._received += len(chunk)
             if self._received > self._inbox.limits.received_bytes:
-                raise BatchTooLarge(f"the body is larger than {self._inbox.limits.received_bytes} bytes")
+                raise BatchTooLarge(f"the body is larger than {counted(self._inbox.limits.received_bytes, 'byte')}")
             for piece in self._unpacker.feed(chunk):
                 self._check.feed(piece)
             self._store(chunk)

@@ -15,6 +15,7 @@ from datetime import timedelta
 from core.clock import Clock
 from core.errors import GuardrailRefusal, PackError, ParameterError, PolicyUnusable
 from core.json_values import DuplicateKey, Json, read_json, shown
+from core.quantity import counted
 from platforms.alerts.events import EventFiles
 from platforms.alerts.inbox import EVENTS, Batch, Inbox
 from platforms.alerts.ledger import Ledger, PlacedRefusal
@@ -182,7 +183,7 @@ class Processor:
                 if isinstance(error, _REFUSING) and not isinstance(error, _OF_THE_SERVICE):
                     refusals.append((number, Refusal(match.alert_id, match.rule_id, error.message)))
                 elif self._clock.now() - done.batch.stored_at > TRIED_FOR:
-                    reason = f"not started for {TRIED_FOR.days} days: {_reason(error)}"
+                    reason = f"not started for {counted(TRIED_FOR.days, 'day')}: {_reason(error)}"
                     refusals.append((number, Refusal(match.alert_id, match.rule_id, reason)))
                 else:
                     failures += 1

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from core.addresses import read_domain_entry
 from core.errors import PackError, Problem, printable
 from core.json_values import Json, below, did_you_mean, shown
+from core.quantity import counted
 from core.strict_yaml import MAX_BYTES, YamlRefused, line_of, read
 from core.trusted_text import NotTrusted, read_trusted_text
 from core.validation_text import plain_message
@@ -231,6 +232,6 @@ def _invalid(path: Path, problems: list[Problem]) -> RulesInvalid:
     unique = list({(one["pointer"], one["message"]): one for one in problems}.values())
     kept = unique[:MOST_PROBLEMS]
     if len(unique) > MOST_PROBLEMS:
-        kept.append(Problem(pointer="", message=f"and {len(unique) - MOST_PROBLEMS} more problems"))
+        kept.append(Problem(pointer="", message=f"and {counted(len(unique) - MOST_PROBLEMS, 'more problem')}"))
     listed = "; ".join(f"{one['pointer'] or '/'}: {one['message']}" for one in kept)
     return RulesInvalid(f"the alert rules {str(path)[:200]!r} can't be used: {listed}", problems=kept)

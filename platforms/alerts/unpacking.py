@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 
+from core.quantity import counted
 from platforms.alerts.errors import BatchRefused, BatchTooLarge, EncodingUnsupported
 
 MAGIC = b"\x1f\x8b"
@@ -99,5 +100,5 @@ class Unpacker:
     def _counted(self, piece: bytes) -> bytes:
         self.unpacked_bytes += len(piece)
         if self.unpacked_bytes > self._limit:
-            raise BatchTooLarge(f"the batch is larger than {self._limit} bytes when it is unpacked")
+            raise BatchTooLarge(f"the batch is larger than {counted(self._limit, 'byte')} when it is unpacked")
         return piece

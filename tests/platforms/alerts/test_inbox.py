@@ -196,9 +196,9 @@ def test_the_number_of_lines_is_limited(inbox: Inbox, folder: Path) -> None:
 
 def test_the_size_of_a_batch_is_limited(folder: Path) -> None:
     inbox = Inbox(folder, FakeClock(), InboxLimits(received_bytes=1000, unpacked_bytes=2000))
-    with pytest.raises(BatchTooLarge, match="the body is larger than 1000 bytes"):
+    with pytest.raises(BatchTooLarge, match="the body is larger than 1,000 bytes"):
         send(inbox, TWO * 100, step=100)
-    with pytest.raises(BatchTooLarge, match="larger than 2000 bytes when it is unpacked"):
+    with pytest.raises(BatchTooLarge, match="larger than 2,000 bytes when it is unpacked"):
         send(inbox, gzip.compress(TWO * 100), step=100)
     assert files(folder) == []
 
