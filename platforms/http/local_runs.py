@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from core.clock import Clock
+from core.errors import RateLimited
 from core.json_values import Json
+from core.quantity import counted
 from platforms import run_signals
 from platforms.http.served_files import ServedFiles
 from platforms.http.served_runs import awaited_by, run_document, step_records, summary_document
@@ -22,13 +24,17 @@ from playbooks.engine.signals import Signal
 from playbooks.language.errors import RunEnded, RunNotFound
 from playbooks.language.format import Playbook
 
+# When a caller may try again while the queue is full.
+FULL_SECONDS = 30
+
 
 @dataclass(frozen=True)
 class Where:
-    """Where the key of a run is valid, and the account of its actions."""
+    """Where the key of a run is valid, the account of its actions, and the most runs that may be due."""
 
     scope: str
     account: str | None
+    most_due: int = 100_000
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,12 @@ class LocalRuns:
         self, playbook: Playbook, inputs: Mapping[str, Json], requester: str | None, run_id: str | None = None
     ) -> Begun:
         """Store a run for the workers. run_id: that of a run without a key. Raises: as `begin_run`."""
+        if self.queue.depth() >= self.where.most_due:
+            raise RateLimited(
+                f"{counted(self.where.most_due, 'run')} wait for a worker, which is the service's limit",
+                help="Nothing was run. Send the request again after the time in Retry-After.",
+                retry_after_seconds=FULL_SECONDS,
+            )
         wanted = RunToBegin(playbook, inputs, self.where.scope, self.where.account, run_id)
         begun = begin_run(
             self.store(), wanted, self.files.root, self.clock, lambda each: self.queue.add(each, requester)

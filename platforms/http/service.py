@@ -196,7 +196,7 @@ class Service:
             from platforms.http.temporal_runs import TemporalRuns  # noqa: PLC0415 -- the extra
 
             return TemporalRuns(environment, self.queue, self.files, self.clock, self.settings.store_prefixes)
-        where = Where(scope_of(self.connection_settings), account)
+        where = Where(scope_of(self.connection_settings), account, self.settings.queued_runs)
         return LocalRuns(self.stores, self.queue, self.files, self.clock, where, self.workers.wake)
 
     def _begin_for_alert(self, match: Match) -> str:

@@ -49,6 +49,14 @@ class HttpSettings(BaseModel):
         description="The number of requests that wait for a free thread. A further request gets the status 429.",
         json_schema_extra=variable("CFES_HTTP_QUEUE"),
     )
+    queued_runs: int = Field(
+        100_000,
+        ge=1,
+        le=10_000_000,
+        description="The number of runs that may wait for a worker. A request for a further one gets the status 429, "
+        "and an alert waits.",
+        json_schema_extra=variable("CFES_HTTP_QUEUED_RUNS"),
+    )
     requests: int = Field(
         6000,
         ge=10,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -114,3 +115,13 @@ def test_an_action_can_continue_as_a_run(client: httpx.Client, preferences: str)
     assert run["status"] == "completed", json.dumps(run)
     assert run["outputs"]["result"]["jobs"] == []
     assert run["requested_by"] == "ana@corp.example"
+
+
+def test_a_full_queue_of_runs_is_429_with_a_time(start: Callable[..., RunningService], token: str) -> None:
+    running = start(CFES_HTTP_QUEUED_RUNS="1")
+    running.service.queue.add("another-run", None)
+    with running.client(token) as client:
+        answer = client.post("/v1/actions/list-jobs", json={}, headers={"Prefer": "respond-async"})
+    assert answer.status_code == 429, answer.text
+    assert answer.headers["retry-after"] == "30"
+    assert answer.json()["error"]["applied"] == "no"
