@@ -35,13 +35,10 @@ from platforms.callers.records import Caller
 from platforms.http.failures import RequestRefused, busy, problem, refused, unauthenticated
 from platforms.http.idempotency import KeyedRequest, StoredAnswer, check_key
 from platforms.http.incoming import Handler, Incoming
-from platforms.http.requests import bearer_token, check_scopes, read_json_body, read_parameters
+from platforms.http.requests import bearer_token, check_page, check_scopes, read_json_body, read_parameters
 from platforms.http.routes import HANDLERS
 from platforms.http.service import Service
 from platforms.openapi.operation import Operation
-
-# Names of this machine. A page that a name server redirects to it has another one.
-LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 
 _STOPPED = "Send the request again once the service has started, with the same Idempotency-Key if it has one."
 
@@ -59,11 +56,14 @@ def build_app(service: Service) -> Starlette:
         for operation in service.operations
         if operation.kind in HANDLERS
     ]
-    return Starlette(
+    app = Starlette(
         routes=routes,
         exception_handlers={HTTPException: _no_route, Exception: _defect},
         lifespan=service.lifespan,
     )
+    # A redirect would be to the address that the client chose.
+    app.router.redirect_slashes = False
+    return app
 
 
 class _Endpoint:
@@ -96,9 +96,7 @@ class _Endpoint:
             incoming.failure = ServiceUnavailable("the service stops", applied=self._applied, help=_STOPPED)
             return problem(incoming.failure)
         except Exception as error:  # noqa: BLE001 -- every failure has an answer
-            LOGGER.exception("a defect in %s", self._operation.id)
-            incoming.failure = InternalError.of(error)
-            return problem(incoming.failure)
+            return self._defect(incoming, error)
 
     def _failed(self, incoming: Incoming, error: PackError) -> Response:
         """Note a failure, and return the answer to it."""
@@ -109,6 +107,11 @@ class _Endpoint:
     def _applied(self) -> Applied:
         """Return whether a request that was not answered may have changed something."""
         return "unknown" if self._operation.method == "post" and "read" not in self._operation.scopes else "no"
+
+    def _defect(self, incoming: Incoming, error: Exception) -> Response:
+        LOGGER.error("a defect in %s", self._operation.id, exc_info=error)
+        incoming.failure = InternalError.of(error)
+        return problem(incoming.failure)
 
     async def _answer(self, incoming: Incoming) -> Response:
         service, operation, request = self._service, self._operation, incoming.request
@@ -132,10 +135,10 @@ class _Endpoint:
         service = self._service
         token = bearer_token(request)
         if token is None and service.anonymous is not None:
-            host = request.headers.get("host", "").rpartition(":")[0] or request.headers.get("host", "")
-            if host not in LOOPBACK_HOSTS:
-                raise refused(421, f"the host {shown(host)} is not this machine", "Nothing was run. Use 127.0.0.1.")
-            return service.anonymous
+            check_page(request)
+            # A caller may have been created since the start: from then on, each request needs a token.
+            if not await asyncio.to_thread(service.callers.records):
+                return service.anonymous
         known = service.callers.authenticate_at_once(token)
         if known is not None:
             return known
@@ -162,9 +165,8 @@ class _Endpoint:
             if error.applied == "no" and answer.status_code in (429, 500, 502, 503):
                 await asyncio.to_thread(requests.forget, keyed)
                 return answer
-        except BaseException:
-            # Nobody knows what was changed: a repetition is told so.
-            raise
+        except Exception as error:  # noqa: BLE001 -- nobody knows what was changed: repetitions get this answer
+            answer = self._defect(incoming, error)
         headers = {name: answer.headers[name] for name in _KEPT_HEADERS if name in answer.headers}
         stored = StoredAnswer(answer.status_code, json.dumps(headers), bytes(answer.body))
         await asyncio.to_thread(requests.answer, keyed, stored)

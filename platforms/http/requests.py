@@ -21,6 +21,10 @@ LARGEST_BODY_BYTES = 4 * 1024 * 1024
 # From the first byte of a body to the last one.
 BODY_SECONDS = 30.0
 
+# Names of this machine.
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+
+_PORT = re.compile(r":[0-9]*\Z", flags=re.ASCII)
 _BEARER = re.compile(r"Bearer +(\S+) *", flags=re.IGNORECASE)
 _NOTHING = "Nothing was run."
 
@@ -41,6 +45,20 @@ def bearer_token(request: Request) -> str | None:
     return found[1]
 
 
+def check_page(request: Request) -> None:
+    """Refuse a request that a page of another site lets a browser of this machine send. Raises: RequestRefused.
+
+    Without tokens, the address is all that protects the service. A page whose name leads to this machine has another
+    host, and a page of another site has another origin.
+    """
+    host = request.headers.get("host", "")
+    if _PORT.sub("", host) not in LOOPBACK_HOSTS:
+        raise refused(421, f"the host {shown(host)} is not this machine", f"{_NOTHING} Use 127.0.0.1.")
+    origin = request.headers.get("origin")
+    if origin not in (None, f"http://{host}"):
+        raise refused(403, f"a page of {shown(origin)} can't use the service", f"{_NOTHING} Create a token for it.")
+
+
 def check_scopes(operation: Operation, scopes: frozenset[str]) -> None:
     """Raise RequestRefused (403) unless the caller has one of the operation's scopes."""
     if operation.scopes and not scopes.intersection(operation.scopes):
@@ -50,6 +68,11 @@ def check_scopes(operation: Operation, scopes: frozenset[str]) -> None:
 async def read_body(request: Request, most: int = LARGEST_BODY_BYTES, seconds: float = BODY_SECONDS) -> bytes:
     """Return the body of a request. Raises: RequestRefused (413, 408, 400)."""
     length = request.headers.get("content-length", "")
+    if length and "transfer-encoding" in request.headers:
+        # A proxy could read another length than this server: the rest would be a request of its own.
+        raise refused(
+            400, "the body has two lengths", f"{_NOTHING} Send Content-Length or Transfer-Encoding, not both."
+        )
     if length.isdecimal() and int(length[:20]) > most:
         raise _too_large(most)
     data = bytearray()

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import uvicorn
 
-from platforms.http.app import build_app
+from platforms.http.server import server_of
 from platforms.http.service import Service
 from sandbox.server import RunningSandbox
 
@@ -57,8 +57,7 @@ def start_service(environment: Mapping[str, str]) -> RunningService:
     bound = socket.socket(proto=socket.IPPROTO_TCP)
     bound.bind(("127.0.0.1", 0))
     service = Service(environment, open_to_all=True)
-    config = uvicorn.Config(build_app(service), log_config=None, access_log=False, lifespan="on")
-    server = uvicorn.Server(config)
+    server = server_of(service)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
     thread.start()
     while not server.started:
