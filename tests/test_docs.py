@@ -394,7 +394,7 @@ def test_each_command_that_a_page_names_exists(page: Path) -> None:
 
 PRODUCT = ("actions", "cfes", "connectors", "core", "platforms", "playbooks", "remediation", "sandbox")
 # Names of other products, and of a function that a page defines.
-FOREIGN = {"https_proxy", "value_of", "field_names", "sample_rate"}
+FOREIGN = {"claude_desktop_config", "https_proxy", "value_of", "field_names", "sample_rate"}
 
 
 @pytest.fixture(scope="module")

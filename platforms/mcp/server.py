@@ -31,16 +31,15 @@ TITLE = "Cloudflare Email Security"
 CHANGE_SECONDS = 15.0
 
 
-def serve(session: AgentSession, tools: Mapping[str, Tool]) -> bool:
-    """Serve one client until it closes standard input. Return whether nothing was left under way."""
+def serve(session: AgentSession, tools: Mapping[str, Tool]) -> None:
+    """Serve one client until it closes standard input. What does not end in time is left: its run stays resumable."""
     calls = Calls()
     session.start()
     try:
         asyncio.run(_serve(server_of(session, tools, calls)))
     finally:
-        ended = calls.close(CHANGE_SECONDS)
-        left = session.close()
-    return ended and left
+        calls.close(CHANGE_SECONDS)
+        session.close()
 
 
 async def _serve(server: Server[Any]) -> None:

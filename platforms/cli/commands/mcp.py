@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated, cast
+from typing import Annotated, NoReturn, cast
 
 import typer
 
+from actions.contract.ending import EndedBySignal, interrupted_code
 from core.errors import ParameterError
 from core.installation import check_extra
 from core.json_values import shown
@@ -44,8 +45,15 @@ def mcp(
         from platforms.mcp.server import serve  # noqa: PLC0415 -- the extra
         from platforms.mcp.tools import Toolset, tools_of  # noqa: PLC0415 -- with the server
 
-        left = serve(AgentSession(os.environ), tools_of(cast(Toolset, toolset)))
-    if not left:
-        # A thread that is in an action would keep the process. Its run stays resumable.
-        sys.stderr.flush()
-        os._exit(0)
+        session, tools = AgentSession(os.environ), tools_of(cast(Toolset, toolset))
+        try:
+            serve(session, tools)
+        except (KeyboardInterrupt, EndedBySignal) as ended:
+            _leave(interrupted_code(ended))
+        _leave(0)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process. A thread that reads standard input, or is in an action of a run, would keep it."""
+    sys.stderr.flush()
+    os._exit(code)

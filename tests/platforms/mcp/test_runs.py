@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from core.clock import SystemClock
 from platforms import run_signals
 from platforms.mcp.agent_session import AgentSession
+from platforms.mcp.dispatch import run_tool
+from platforms.mcp.results import ToolResult
+from platforms.mcp.tools import tools_of
 from platforms.playbook_session import open_store
 from playbooks.engine.signals import Signal
 from sandbox.server import RunningSandbox
-from tests.conftest import CAMPAIGN
+from tests.conftest import CAMPAIGN, PLAN_KEY
 from tests.platforms.mcp.conftest import Call
+from tests.remediation.guardrails.test_approval import BOB, POLICY, approval_by
 
 ENDED = ("completed", "refused", "incomplete", "failed", "cancelled")
 PREVIEW = {"action": "MOVE", "destination": "RecoverableItemsPurges", "search_params": CAMPAIGN}
@@ -138,3 +144,39 @@ def test_a_long_file_is_read_in_parts(call: Call, session: AgentSession) -> None
     (session.directory_of(None) / "image.bin").write_bytes(b"\xff\xd8\xff")
     assert call("read_file", name="image.bin").document["error"]["type"] == "ParameterError"
     assert [file["name"] for file in call("list_files").document["files"]] == ["image.bin", "long.txt"]
+
+
+def test_a_policy_s_approvals_are_signed_by_people(
+    settings: dict[str, str], sandbox: RunningSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = tmp_path / "policy.yaml"
+    document = {**POLICY.model_dump(mode="json", exclude_defaults=True), "approval_needed": [{"approvals": 1}]}
+    policy.write_text(yaml.safe_dump(document))
+    guarded = {"CFES_POLICY": str(policy), "CFES_PLAN_KEY": PLAN_KEY, "CFES_REQUESTED_BY": "alice"}
+    for name, value in guarded.items():
+        monkeypatch.setenv(name, value)
+    session = AgentSession({**settings, **guarded})
+    session.start()
+    tools = tools_of("all")
+
+    def call(name: str, /, **arguments: Any) -> ToolResult:
+        return run_tool(session, tools[name], arguments)
+
+    plan = call("preview_job", **{**PREVIEW, "destination": "JunkEmail"}).document
+    asked = call("create_job", plan=plan["plan_hash"]).document
+    assert "approve" in asked["how_a_person_approves"][1]
+    run_at(call, asked["run_id"], "waiting")
+    token = approval_by(
+        "bob", BOB, plan_hash=plan["plan_hash"], account_id=sandbox.account_id, now=SystemClock().now()
+    ).token
+    run_signals.send(
+        open_store({**settings, **guarded}),
+        asked["run_id"],
+        Signal("approval", token),
+        clock=SystemClock(),
+        sent_by="bob",
+    )
+    session.runs.queue.set_due(asked["run_id"], 0)
+    run = run_at(call, asked["run_id"])
+    assert (run["status"], jobs(sandbox)) == ("completed", 1), run
+    assert session.close()
