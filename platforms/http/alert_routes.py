@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from core.errors import AuthenticationFailed
+from core.instants import format_shortest
 from platforms.alerts.errors import BatchRefused, BatchTooLarge, EncodingUnsupported
 from platforms.alerts.inbox import BatchWriter, Receipt
 from platforms.http.answers import answer_json
@@ -57,6 +59,14 @@ async def receive_webhook(incoming: Incoming) -> Response:
         raise RequestRefused(401, error) from None
 
 
+async def list_refused_alerts(incoming: Incoming) -> Response:
+    ledger = incoming.service.alerts.ledger
+    refused_alerts = await incoming.service.lookups.run(ledger.refused)
+    total = await incoming.service.lookups.run(ledger.refused_count)
+    listed = [{**asdict(each), "refused_at": format_shortest(each.refused_at)} for each in refused_alerts]
+    return answer_json({"total": total, "refused": listed})
+
+
 async def _received(incoming: Incoming, writer: BatchWriter) -> Receipt:
     waiting = bytearray()
     async for chunk in incoming.request.stream():
@@ -74,4 +84,8 @@ def _answer(receipt: Receipt) -> Response:
 
 _AGAIN = "Nothing was stored. Send the batch again."
 
-HANDLERS: Mapping[Kind, Handler] = {"receive_logpush": receive_logpush, "receive_webhook": receive_webhook}
+HANDLERS: Mapping[Kind, Handler] = {
+    "receive_logpush": receive_logpush,
+    "receive_webhook": receive_webhook,
+    "list_refused_alerts": list_refused_alerts,
+}

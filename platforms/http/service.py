@@ -231,5 +231,7 @@ class Service:
             "cfes_runs_due": ("Runs that are due, driven ones included.", self.queue.depth),
             "cfes_calls_in_use": ("Calls of actions under way or waiting.", lambda: self.calls.in_use),
             "cfes_waits_in_use": ("Waits and exports under way or waiting.", lambda: self.waits.in_use),
+            "cfes_alert_batches": ("Batches of alerts that wait.", lambda: len(self.alerts.inbox.batches())),
+            "cfes_alerts_refused": ("Alerts that were refused.", self.alerts.ledger.refused_count),
             "cfes_event_streams": ("Streams of events.", lambda: self.streams),
         }

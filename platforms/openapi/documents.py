@@ -153,6 +153,24 @@ class AlertReceipt(JsonModel):
     test: bool = Field(False, description="Whether only a test record came. Nothing is stored then.")
 
 
+class RefusedAlert(JsonModel):
+    """An alert for which nothing was started, or a record that is no alert."""
+
+    refused_at: str = Field(description="RFC 3339.")
+    alert_id: str | None = Field(description="The AlertID. null: it has none.")
+    rule_id: str | None = Field(description="The rule that matched. null: none did, or the record is no alert.")
+    reason: str
+    batch: str = Field(description="The batch that it came in.")
+    line: int = Field(description="Its line in the batch.")
+
+
+class RefusedAlertList(JsonModel):
+    """The newest refused alerts."""
+
+    total: int = Field(description="The number of all refused alerts.")
+    refused: list[RefusedAlert] = Field(description="The newest ones, at most 1,000.")
+
+
 class Health(JsonModel):
     """Whether the service works."""
 

@@ -31,6 +31,7 @@ Kind = Literal[
     "cancel_run",
     "receive_logpush",
     "receive_webhook",
+    "list_refused_alerts",
     "health",
     "readiness",
     "metrics",

@@ -11,7 +11,14 @@ from functools import partial
 from typing import Any
 
 from actions.contract.action import Action
-from core.errors import ApprovalRefused, CheckRefused, NotFound, ParameterError, TemporaryFailure
+from core.errors import (
+    ApprovalRefused,
+    CheckRefused,
+    ConnectionSettingsError,
+    NotFound,
+    ParameterError,
+    TemporaryFailure,
+)
 from platforms.openapi import documents, parameters
 from platforms.openapi.operation import BYTES, EVENTS, NDJSON, TEXT, Content, Kind, Operation, Shape
 from playbooks.language.errors import (
@@ -265,6 +272,18 @@ _OF_SERVICE = (
             NotFound,
             TemporaryFailure,
         ),
+    ),
+    Operation(
+        kind="list_refused_alerts",
+        method="get",
+        path="/v1/alerts/refused",
+        id="list_refused_alerts",
+        summary="List the alerts that were refused",
+        description="List the alerts for which a rule could not start its playbook, and records that are no alerts.",
+        tag="alerts",
+        scopes=("read",),
+        answers={200: Content("The newest refused alerts.", Shape.of_model(documents.RefusedAlertList))},
+        raises=(ConnectionSettingsError,),
     ),
     Operation(
         kind="receive_webhook",

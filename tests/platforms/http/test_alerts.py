@@ -181,3 +181,18 @@ def test_pushed_events_are_the_events_of_a_reconciliation(service: RunningServic
         answer = client.post("/v1/actions/reconcile-job", json={"job_id": job_id, "events": events})
         assert answer.raise_for_status().json()["events"]["read"] == 2
         assert str(service.service.directory) not in answer.text
+
+
+def test_a_refused_alert_is_listed_and_counted(service: RunningService, token: str) -> None:
+    with service.client(token) as client:
+        client.post(
+            LOGPUSH, content=ndjson({**ALERT, "FinalDisposition": "malicious", "AlertID": ""})
+        ).raise_for_status()
+        wait_until_empty(service)
+        listed = client.get("/v1/alerts/refused").raise_for_status().json()
+        metrics = client.get("/metrics").text
+    assert listed["total"] == 1
+    [refused] = listed["refused"]
+    assert refused["line"] == 1
+    assert "AlertID" in refused["reason"]
+    assert "cfes_alerts_refused 1.0" in metrics
