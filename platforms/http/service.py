@@ -12,7 +12,6 @@ from typing import Any
 from actions.contract import catalog
 from connectors.call_log import LOGGER
 from connectors.connection import Connection
-from connectors.email_security import EmailSecurity
 from core.clock import Clock, SystemClock
 from core.errors import ConnectionSettingsError, OutputError, PackError
 from core.private_files import NotPrivate
@@ -79,7 +78,7 @@ class Service:
         self.anonymous = Caller("local", frozenset(SCOPES)) if open_to_all and not self.callers.records() else None
         self.playbooks = {playbook.id: playbook for playbook in library.available()}
         self.operations = operations(catalog.available().values(), self.playbooks.values())
-        self.connection = SharedConnection(lambda: EmailSecurity(Connection.from_environment(environment)))
+        self.connection = SharedConnection(environment)
         self.stores = ThreadStores(lambda: open_store(environment, self.clock))
         self.stores()
         self.queue = RunQueue(self.directory, self.clock)

@@ -12,7 +12,6 @@ from actions.contract import catalog
 from actions.contract.action import Action
 from connectors.call_log import LOGGER
 from connectors.connection import Connection
-from connectors.email_security import EmailSecurity
 from core.clock import Clock, SystemClock
 from core.errors import ApprovalRefused, ConnectionSettingsError, ParameterError
 from core.json_values import Json
@@ -68,7 +67,7 @@ class AgentSession:
         self._http = HttpSettings.from_environment(environment)
         self._directory = private_directory(self.settings.state_directory, environment)
         self._stores = ThreadStores(lambda: open_store(environment, self.clock))
-        self._connection = SharedConnection(lambda: EmailSecurity(Connection.from_environment(environment)))
+        self._connection = SharedConnection(environment)
         self.plans = Plans()
         self.workspace_id = f"agent-{self.clock.now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         self.files = self._open_files()
