@@ -54,8 +54,44 @@ TWO_ALERTS = """
 python3 -c 'import json; one = json.load(open("alert.json"))
 for number in "12": print(json.dumps({**one, "AlertID": f"alert-{number}"}))' > alerts.ndjson
 """
+# A service on a free port, and in `auth` the header of a caller with every scope. It ends with the page's script.
+SERVICE = """
+cfes token create tines --scopes read,write,approve,alerts --output json 2> /dev/null > token.json
+(umask 077 && printf 'Authorization: Bearer %s\\n' "$(jq -r .token token.json)" > auth)
+rm token.json
+exec 3< <(exec "$PYTHON" -m cfes serve --port 0 2>&1)
+service=$!
+trap 'rm -f auth; kill $service; while read -r line <&3; do :; done' EXIT
+read -r _ _ SERVICE _ <&3
+SERVICE=${SERVICE%.}
+"""
+APPROVED_SERVICE = """
+cfes policy init policy > /dev/null
+export CFES_POLICY=$PWD/policy/policy.yaml CFES_PLAN_KEY_FILE=$PWD/policy/plan.key
+openssl genpkey -algorithm ed25519 -out bob.pem
+chmod 600 bob.pem
+cat >> policy/policy.yaml <<END
+own_domains: [corp.example]
+approval_needed:
+  - {more_than_messages: 0, approvals: 1}
+approvers:
+  - name: bob
+    public_key: |
+$(openssl pkey -in bob.pem -pubout | sed 's/^/      /')
+END
+"""
+# The rules of the page, before its service starts.
+ALERT_RULES = """
+page=$PYTHONPATH/docs/how-to/receive-alerts-from-logpush.md
+sed -n '/^```yaml alert-rules.yaml$/,/^```$/{/^```/!p}' "$page" > rules.yaml
+export CFES_ALERT_RULES=$PWD/rules.yaml
+"""
 # Commands that run before the first block of a page.
 PREPARATION: dict[str, str] = {
+    "docs/how-to/run-the-http-service.md": SERVICE,
+    "docs/how-to/import-into-no-code-platforms.md": SERVICE,
+    "docs/how-to/receive-alerts-from-logpush.md": ALERT_RULES + SERVICE,
+    "docs/how-to/approve-over-http.md": APPROVED_SERVICE + SERVICE,
     "docs/tutorial/handle-your-first-alert.md": AS_ON_A_TERMINAL,
     "docs/how-to/undo-and-retry.md": ENDED_JOB,
     "docs/how-to/handle-several-alerts.md": TWO_ALERTS,
@@ -129,10 +165,22 @@ NOT_RUN: dict[str, str] = {
     "cfes playbook show RUN": VALUES,
     "cfes token create tines --scopes read,write --expires-in 90d --rate-share 0.5": TOKEN,
     "cfes token rotate tines --overlap 24h": TOKEN,
+    "export CLOUDFLARE_ACCOUNT_ID=... CLOUDFLARE_API_TOKEN_FILE=/etc/cfes/cloudflare_api_token": VALUES,
+    "(umask 077 && printf 'Authorization: Bearer %s\\n' \"$TOKEN\" > auth)": SETUP,
+    "cfes token create approvals --scopes read,approve": TOKEN,
+    "install -m 0644 deploy/cfes.sysusers.conf /etc/sysusers.d/cfes.conf && systemd-sysusers": "it changes /etc",
+    "sudo -u cfes CFES_STATE_DIR=/var/lib/cfes /opt/cfes/bin/cfes token create tines --scopes read,write": TOKEN,
+    "cfes token create logpush --scopes alerts --expires-in never": TOKEN,
+    "curl https://api.cloudflare.com/client/v4/accounts/$CLOUDFLARE_ACCOUNT_ID/logpush/jobs \\": "it needs an account",
+    "curl -X POST https://soar.example/v1/playbooks/phish-campaign-purge/runs \\": VALUES,
+    "mkdir -m 0700 deploy/secrets": "it needs Docker",
     'aws stepfunctions send-task-success --task-token "$task_token" \\': "it needs an AWS account",
     "cfes run advance-run --params call.json > answer.json": "tests/platforms/test_advance_run.py runs it",
     "import re": "tests/remediation/exports/test_csv_excel.py runs it on many cells",
 }
+
+# The service of the pages. The one of a test is on a free port.
+SERVICE_IN_PAGES = "http://127.0.0.1:8096"
 
 # The start of the searches in the pages. It is replaced because the alert must be of today: approvals use the real
 # time.
@@ -190,21 +238,36 @@ def test_every_make_target_that_a_page_names_exists() -> None:
 
 
 JQ = """
-import json, sys
-assert sys.argv[1:3] == ["-s", "."]
-print(json.dumps([json.load(open(name)) for name in sys.argv[3:]]))
+import json, re, sys
+given = sys.argv[1:]
+expression = next(each for each in given if each[0] in ".{")
+names = given[given.index(expression) + 1:]
+values = [json.load(open(name)) for name in names] or [json.load(sys.stdin)]
+value = values if "-s" in given else values[0]
+path = re.fullmatch(r"[{: a-z]*([.][][.a-z0-9_]*)[ }]*", expression)[1]
+for part in re.findall(r"[a-z_]+|[0-9]+", path):
+    value = value[int(part) if part.isdigit() else part]
+for key in re.findall("([a-z]+): ", expression)[::-1]:
+    value = {key: value}
+print(value if "-r" in given and isinstance(value, str) else json.dumps(value))
 """
 CURL = """
-import argparse, sys, urllib.request
+import argparse, pathlib, sys, urllib.request
 parser = argparse.ArgumentParser()
-for flag in ("-H", "-d", "-X"):
+parser.add_argument("-H", action="append", default=[])
+for flag in ("-d", "-X", "-o", "--data-binary"):
     parser.add_argument(flag)
-parser.add_argument("-s", action="store_true")
+for flag in "sN":
+    parser.add_argument(f"-{flag}", action="store_true")
 parser.add_argument("url")
 given = parser.parse_args()
-headers = dict([given.H.split(": ")]) if given.H else {}
-call = urllib.request.Request(given.url, given.d.encode() if given.d else None, headers, method=given.X)
-sys.stdout.buffer.write(urllib.request.urlopen(call).read())
+def content(text):
+    return pathlib.Path(text[1:]).read_bytes() if text[:1] == "@" else text.encode()
+headers = dict(content(each).decode().strip().split(": ") for each in given.H)
+data = given.data_binary or given.d
+call = urllib.request.Request(given.url, content(data) if data else None, headers, method=given.X)
+answer = urllib.request.urlopen(call).read()
+pathlib.Path(given.o).write_bytes(answer) if given.o else sys.stdout.buffer.write(answer)
 """
 COMMANDS = {
     # There is no terminal: --yes answers the questions.
@@ -267,6 +330,14 @@ def check_approved(printed: str, folder: Path) -> None:
     assert json.loads(zipfile.ZipFile(folder / bundle).read("request.json"))["approved_by"] == ["bob", "carol"]
 
 
+def check_ended_run(printed: str, folder: Path) -> None:
+    """In the sandbox some messages of the job fail, so the run is incomplete."""
+    ended = json.loads((folder / "ended.json").read_text())
+    assert printed.splitlines()[-1].endswith(ended["status"])
+    assert (ended["status"], ended["outputs"]["complete"]) in (("completed", True), ("incomplete", True))
+    assert ended["requested_by"] == "tines"
+
+
 def check_one_job(_printed: str, folder: Path) -> None:
     assert len(json.loads((folder / "truth.json").read_text())["jobs"]) == 1
 
@@ -278,6 +349,7 @@ CHECKS: dict[str, Callable[[str, Path], None]] = {
     "docs/how-to/call-from-python.md": check_python,
     "docs/how-to/require-two-approvers.md": check_approved,
     "docs/how-to/rehearse-failures.md": check_one_job,
+    "docs/how-to/approve-over-http.md": check_ended_run,
 }
 
 
@@ -310,7 +382,7 @@ def run_commands(page: Path, server: str, folder: Path) -> tuple[Ended, Path]:
         (folder / "bin" / name).write_text(f"#!/bin/sh\n{lines}")
         (folder / "bin" / name).chmod(0o700)
     blocks = [Block("sh", "", PREPARATION.get(name_of(page), "")), *read_blocks(page)]
-    script = write_script([set_start(block, now) for block in blocks], folder / "blocks", EXITS.get(name_of(page), {}))
+    script = write_script([set_values(block, now) for block in blocks], folder / "blocks", EXITS.get(name_of(page), {}))
     pace = Pace(start_delay=0.1, discover_rate=2000, process_rate=2000, retry_delay=0.1)
     settings = Settings(messages=100, alert=alert, campaign_size=20, pace=pace, at=int(now.timestamp() * SECOND))
     with start(settings) as sandbox:
@@ -345,11 +417,10 @@ def test_the_commands_of_a_page_run(page: Path, runs: dict[Path, Future[tuple[En
         CHECKS[name_of(page)](ended.stdout, folder)
 
 
-def set_start(block: Block, now: datetime) -> Block:
-    """Return a block with searches that start seven days ago."""
-    return Block(
-        block.language, block.label, block.text.replace(START_IN_PAGES, format_instant(now - timedelta(days=7)))
-    )
+def set_values(block: Block, now: datetime) -> Block:
+    """Return a block with searches that start seven days ago, and with the address of the test's service."""
+    text = block.text.replace(START_IN_PAGES, format_instant(now - timedelta(days=7)))
+    return Block(block.language, block.label, text.replace(SERVICE_IN_PAGES, "$SERVICE"))
 
 
 def test_each_block_that_is_not_run_has_a_reason() -> None:
@@ -394,7 +465,8 @@ def test_each_command_that_a_page_names_exists(page: Path) -> None:
 
 PRODUCT = ("actions", "cfes", "connectors", "core", "platforms", "playbooks", "remediation", "sandbox")
 # Names of other products, and of a function that a page defines.
-FOREIGN = {"claude_desktop_config", "https_proxy", "value_of", "field_names", "sample_rate"}
+FOREIGN = {"claude_desktop_config", "https_proxy", "value_of"}
+FOREIGN |= {"destination_conf", "failing_logpush_job_disabled_alert", "field_names", "sample_rate"}
 
 
 @pytest.fixture(scope="module")

@@ -52,7 +52,7 @@ _KEPT_HEADERS = ("location", "content-type", "cfes-workspace")
 def build_app(service: Service) -> Starlette:
     """Return the application of a service."""
     routes = [
-        Route(operation.path, _Endpoint(service, operation), methods=[operation.method.upper()])
+        Route(_pattern(operation), _Endpoint(service, operation), methods=[operation.method.upper()])
         for operation in service.operations
         if operation.kind in HANDLERS
     ]
@@ -64,6 +64,11 @@ def build_app(service: Service) -> Starlette:
     # A redirect would be to the address that the client chose.
     app.router.redirect_slashes = False
     return app
+
+
+def _pattern(operation: Operation) -> str:
+    """Return the path of an operation for the router. A signal of a sub-playbook has a slash, as %2F or as it is."""
+    return operation.path.replace("{name}", "{name:path}") if operation.kind == "send_signal" else operation.path
 
 
 class _Endpoint:

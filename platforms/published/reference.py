@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from platforms import served_actions
-from platforms.published import action_pages, reference_tables
+from platforms.published import action_pages, reference_tables, service_tables
 from platforms.published.manifest import ROOT
 
 ACTION_PAGES = ROOT / "docs" / "reference" / "actions"
@@ -42,6 +42,11 @@ TABLES: dict[Path, dict[str, Table]] = {
         "settings": reference_tables.settings,
         "notification settings": reference_tables.notification_settings,
         "temporal settings": reference_tables.temporal_settings,
+        "http settings": service_tables.http_settings,
+    },
+    ROOT / "docs" / "reference" / "http-service.md": {
+        "operations": service_tables.http_operations,
+        "statuses": service_tables.http_statuses,
     },
 }
 

@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 
 from connectors.connection import Connection, environment_variables, guard_variables
 from core import errors as pack_errors
+from core.model_settings import variables_of
 from platforms.playbook_cases import format as cases
 from platforms.published import markdown
 from platforms.published.manifest import subclasses
@@ -84,17 +85,21 @@ def notification_settings() -> str:
 
 def temporal_settings() -> str:
     """Return the table of the environment variables of the extra `temporal`."""
-    variables = temporal.environment_variables()
+    return settings_of(temporal.TemporalSettings)
+
+
+def settings_of(model: type[BaseModel]) -> str:
+    """Return the table of the environment variables that a model's fields name with `variable`."""
+    variables = variables_of(model)
     rows = [
         (f"`{variables[name]}`", field.description or "", _default(field).replace("``", ""))
-        for name, field in temporal.TemporalSettings.model_fields.items()
+        for name, field in model.model_fields.items()
     ]
     return markdown.table(("variable", "meaning", "default"), rows)
 
 
 # Modules with error types, beside core.errors; a test compares the list with the code.
 WITH_ERRORS = ("playbooks.language.errors", "platforms.cli.errors", "platforms.alerts.errors")
-_PACKAGES = ("core", "playbooks", "platforms")
 
 
 def columns() -> str:
@@ -122,7 +127,9 @@ def error_types() -> list[type[pack_errors.PackError]]:
     """Return every error type of the pack, each behind the one that it belongs to."""
     for module in WITH_ERRORS:
         importlib.import_module(module)
-    found = [kind for kind in subclasses(pack_errors.PackError) if kind.__module__.partition(".")[0] in _PACKAGES]
+    # Not every type that is loaded: a platform may have one of its own, which no caller sees.
+    modules = (pack_errors.__name__, *WITH_ERRORS)
+    found = [kind for kind in subclasses(pack_errors.PackError) if kind.__module__ in modules]
     return list(dict.fromkeys(found))
 
 
