@@ -22,10 +22,11 @@ CREATE INDEX IF NOT EXISTS queued_run_due ON queued_run (due_at) WHERE due_at IS
 
 @dataclass(frozen=True)
 class QueuedRun:
-    """A run of the service. requested_by: the caller that began it."""
+    """A run of the service. requested_by: the caller that began it. due_at: when it was due, as it was read."""
 
     run_id: str
     requested_by: str | None
+    due_at: float | None = None
 
 
 class RunQueue:
@@ -54,7 +55,7 @@ class RunQueue:
         """Return the runs whose time has come, the longest due first."""
         with self._database.transaction() as database:
             rows = database.execute(
-                "SELECT run_id, requested_by FROM queued_run WHERE due_at <= ? ORDER BY due_at, seq LIMIT ?",
+                "SELECT run_id, requested_by, due_at FROM queued_run WHERE due_at <= ? ORDER BY due_at, seq LIMIT ?",
                 (self._now(), limit),
             ).fetchall()
         return [QueuedRun(*row) for row in rows]
@@ -64,6 +65,17 @@ class RunQueue:
         due_at = None if in_seconds is None else self._now() + max(in_seconds, 0.0)
         with self._database.transaction() as database:
             database.execute("UPDATE queued_run SET due_at = ? WHERE run_id = ?", (due_at, run_id))
+
+    def set_due_again(self, run: QueuedRun, in_seconds: float | None) -> None:
+        """As `set_due`, unless the run has become due since it was read: by a signal that came meanwhile."""
+        now = self._now()
+        due_at = None if in_seconds is None else now + max(in_seconds, 0.0)
+        with self._database.transaction() as database:
+            # A time in the future is that of another service, which found the run in progress.
+            database.execute(
+                "UPDATE queued_run SET due_at = ? WHERE run_id = ? AND (due_at IS ? OR due_at > ?)",
+                (due_at, run.run_id, run.due_at, now),
+            )
 
     def find(self, run_id: str) -> QueuedRun | None:
         """Return a run of the service, or None."""

@@ -129,15 +129,15 @@ class RunWorkers:
 
     def _drive(self, run: QueuedRun) -> None:
         try:
-            self._queue.set_due(run.run_id, self._next_due(run)) if not self._stopping.is_set() else None
+            self._queue.set_due_again(run, self._next_due(run)) if not self._stopping.is_set() else None
         except _Stopping:
             pass
         except PackError as error:
             LOGGER.error("the run %s can't be driven: %s", shown(run.run_id), error.message)
-            self._queue.set_due(run.run_id, RETRY_SECONDS)
+            self._queue.set_due_again(run, RETRY_SECONDS)
         except Exception:  # noqa: BLE001 -- a defect in one run must not end the worker
             LOGGER.exception("the run %s can't be driven: a defect", shown(run.run_id))
-            self._queue.set_due(run.run_id, RETRY_SECONDS)
+            self._queue.set_due_again(run, RETRY_SECONDS)
         finally:
             with self._lock:
                 self._driving.discard(run.run_id)
