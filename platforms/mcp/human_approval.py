@@ -61,7 +61,7 @@ def needs_person(action: Action[Any, Any], params: Mapping[str, Any]) -> bool:
         return False
     plan = params.get("plan")
     if isinstance(plan, Mapping):
-        return plan.get("destination") in IRREVERSIBLE_DESTINATIONS
+        return any(each.get("destination") in IRREVERSIBLE_DESTINATIONS for each in (plan, params))
     # Without allow_irreversible such an action refuses a folder that mail does not come back from.
     return "allow_irreversible" not in action.params.model_fields
 

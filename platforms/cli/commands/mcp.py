@@ -33,7 +33,8 @@ def mcp(
 
     An MCP client starts this command. Changes need a plan. Changes that can't be undone wait for a person.
     """
-    screen = Screen("json", verbose=verbose)
+    # Standard output is for the protocol alone.
+    screen = Screen("table", verbose=verbose)
     with report_errors(screen):
         screen.configure_log()
         if toolset not in TOOLSETS:

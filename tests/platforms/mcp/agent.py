@@ -95,6 +95,7 @@ class RawServer:
             assert json.loads(line)["jsonrpc"] == "2.0"
         log = self.process.stderr.read()
         code = self.process.wait(LONGEST_SECONDS)
-        for stream in (self.process.stdout, self.process.stderr):
-            stream.close()
+        for stream in (self.process.stdout, self.process.stderr, self.process.stdin):
+            if stream is not None:
+                stream.close()
         return code, log

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from collections.abc import Callable
 
 import pytest
@@ -12,7 +14,7 @@ from mcp.types import TextContent
 from sandbox.server import RunningSandbox
 from sandbox.settings import Pace
 from tests.conftest import CAMPAIGN
-from tests.platforms.mcp.agent import with_agent
+from tests.platforms.mcp.agent import CFES, with_agent
 
 
 @pytest.fixture
@@ -60,3 +62,13 @@ def test_an_agent_moves_a_campaign(settings: dict[str, str]) -> None:
     with_agent(settings, scenario)
     assert heard
     assert [progress for progress, *_ in heard] == sorted({progress for progress, *_ in heard})
+
+
+def test_a_server_that_cannot_start_says_so_on_standard_error_alone() -> None:
+    """Standard output is for the protocol."""
+    for arguments, environment, code in [([], {}, 4), (["--toolset", "few"], {"CLOUDFLARE_API_TOKEN": "x"}, 2)]:
+        ended = subprocess.run(
+            [CFES, "mcp", *arguments], env={"PATH": os.environ["PATH"], **environment}, capture_output=True, check=False
+        )
+        assert (ended.returncode, ended.stdout) == (code, b"")
+        assert b"changed: nothing" in ended.stderr
