@@ -38,7 +38,9 @@ from platforms.playbook_session import account_of, open_store, scope_of
 from platforms.runs.queue import QueuedRun, RunQueue
 from platforms.runs.workers import RunSource, RunWorkers
 from platforms.shared_connection import SharedConnection
-from platforms.workspace.file_parameters import names_files
+from platforms.workspace.file_parameters import file_parameters, names_files
+from platforms.workspace.playbook_files import check_file_inputs
+from platforms.workspace.workspace import OTHER_RUN
 from playbooks import library
 from playbooks.language.format import Playbook
 
@@ -127,6 +129,7 @@ class AgentSession:
         if "approvals" in inputs:
             raise ParameterError.at("/inputs/approvals", "an agent can't set this: people approve")
         inputs = self.plans.with_plan(inputs, "/inputs/plan")
+        check_file_inputs(playbook, inputs, self.files.new_workspace())
         if inputs_need_person(inputs):
             playbook = approved_playbook(playbook, inputs)
         begun = self.runs.begin(playbook, inputs, self.settings.requested_by)
@@ -145,11 +148,14 @@ class AgentSession:
             self.plans.add(result)
         if workspace is None:
             return ToolResult(result)
-        return ToolResult(result, (f"Files are in the workspace {self.workspace_id}. Read them with read_file.",))
+        note = f"Read files with read_file. For a playbook, a file is run://{self.workspace_id}/NAME."
+        return ToolResult(result, (note,))
 
     def _ask_person(self, action: Action[Any, Any], params: Mapping[str, Any]) -> ToolResult:
         has_plan = {"plan", "plan_hash"} & action.params.model_fields.keys()
         plan = self._plan_of(action, params) if has_plan else None
+        # The run has a workspace of its own.
+        params = self._with_full_names(action, params)
         playbook = approved_action(action, params, plan)
         inputs = dict(params) if plan is None else {**params, "shown_plan": plan}
         begun = self.runs.begin(playbook, inputs, self.settings.requested_by)
@@ -161,6 +167,15 @@ class AgentSession:
             "how_a_person_approves": how_to_approve(begun.run_id, signed=signed),
         }
         return ToolResult(document, ("Follow the run with show_run.",))
+
+    def _with_full_names(self, action: Action[Any, Any], params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the parameters with `run://` names of this session's files, which the run can read."""
+        named = dict(params)
+        for parameter in file_parameters(action.id):
+            given = params.get(parameter.name)
+            if not parameter.writes and isinstance(given, str) and "://" not in given:
+                named[parameter.name] = f"{OTHER_RUN}{self.workspace_id}/{given}"
+        return named
 
     def _plan_of(self, action: Action[Any, Any], params: Mapping[str, Any]) -> dict[str, Any]:
         """Return the plan of a call, or the dry run that has its plan_hash. Raises: PackError."""

@@ -87,6 +87,27 @@ def test_a_deletion_waits_for_a_person(call: Call) -> None:
     assert run_at(call, asked["run_id"])["status"] == "cancelled"
 
 
+def test_a_deletion_with_a_bundle_of_the_session_is_made_once_it_is_approved(
+    call: Call, settings: dict[str, str], session: AgentSession
+) -> None:
+    plan = call("preview_job", **{**PREVIEW, "destination": "JunkEmail"}).document
+    job = {"job_id": call("create_job", plan=plan["plan_hash"]).document["job_id"]}
+    assert call("wait_for_job", **job, max_interval_seconds=1).document["done"]
+    exported = call("export_job_messages", **job, evidence="bundle", destination="bundle.zip")
+    assert exported.document["complete"], exported
+    asked = call("delete_job", **job, evidence="bundle.zip").document
+    run_at(call, asked["run_id"], "waiting")
+    approve(settings, session, asked["run_id"])
+    run = run_at(call, asked["run_id"])
+    assert run["outputs"]["result"]["deleted"], run
+
+
+@pytest.mark.parametrize("export", ["/etc/passwd", "../x.zip", "run://no-such-run/x.zip"])
+def test_an_input_of_a_playbook_names_no_path(export: str, call: Call) -> None:
+    refused = call("run_playbook", playbook="restore-from-evidence", inputs={"export": export}).document
+    assert refused["error"]["type"] in ("ParameterError", "NotFound")
+
+
 def test_an_override_waits_for_a_person(call: Call, sandbox: RunningSandbox) -> None:
     plan = call("preview_job", **{**PREVIEW, "destination": "JunkEmail"}).document
     asked = call("create_job", plan=plan["plan_hash"], allow_malicious=True).document
