@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -75,3 +76,17 @@ def test_an_address_that_others_can_reach_needs_a_caller(environment: dict[str, 
         with httpx.Client(base_url=url, trust_env=False, timeout=20) as client:
             assert client.get("/v1/runs").status_code == 401
             assert client.get("/v1/runs", headers={"Authorization": f"Bearer {token}"}).status_code == 200
+
+
+def test_a_proxy_on_this_machine_passes_on_the_callers_address_and_scheme(environment: dict[str, str]) -> None:
+    token = Callers(environment["CFES_STATE_DIR"]).create("tines", ("read",), expires_at=None)
+    forwarded = {"Host": "soar.example", "X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https"}
+    with serving(environment) as (process, line):
+        url = line.split()[2].rstrip(".")
+        with httpx.Client(base_url=url, headers=forwarded, trust_env=False, timeout=20) as client:
+            assert client.get("/openapi.json").json()["servers"] == [{"url": "https://soar.example"}]
+            assert client.get("/v1/runs", headers={"Authorization": f"Bearer {token}"}).status_code == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    lines = (Path(environment["CFES_STATE_DIR"]) / "audit.ndjson").read_text().splitlines()
+    assert [json.loads(line)["client"] for line in lines] == ["203.0.113.9"] * 2
