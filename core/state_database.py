@@ -54,7 +54,7 @@ def state_database(setting: str | None, table: str, file: StateFile = SHARED) ->
 
     path = private_directory(setting) / file.name
     try:
-        _check_file(path)
+        create_private(path)
         with closing(sqlite3.connect(path, timeout=file.lock_seconds, isolation_level=None)) as database:
             # A committed record survives a power cut.
             database.execute("PRAGMA synchronous = EXTRA")
@@ -63,13 +63,20 @@ def state_database(setting: str | None, table: str, file: StateFile = SHARED) ->
             yield database
             database.execute("COMMIT")
     except (sqlite3.Error, OSError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise ConnectionSettingsError(
-            f"{file.name} in the state directory can't be used: {reason}", help=file.help
-        ) from None
+        raise unusable(file, error) from None
 
 
-def _check_file(path: Path) -> None:
+def unusable(file: StateFile, error: Exception) -> ConnectionSettingsError:
+    """Return the error about a file that can't be used. error: an OSError or a sqlite3.Error."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return ConnectionSettingsError(f"{file.name} in the state directory can't be used: {reason}", help=file.help)
+
+
+def create_private(path: Path) -> None:
+    """Create a file of the state directory if it is missing.
+
+    Raises: ConnectionSettingsError if it is no regular file or others can use it; OSError.
+    """
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     descriptor = os.open(path, flags, 0o600)
     try:

@@ -1,4 +1,8 @@
-"""The SQLite file of a service in the private state directory: its queue of runs, and the answers of requests."""
+"""The SQLite file of a service in the private state directory: its queue of runs, and the answers of requests.
+
+Unlike core.state_database, a service keeps one connection open: each request may read and write. The write-ahead log
+(WAL) lets other connections read meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from core.errors import ConnectionSettingsError
+from core.state_database import StateFile, create_private, unusable
 
 FILE = "service.sqlite"
-LOCK_SECONDS = 30.0
+
+_STATE_FILE = StateFile(FILE, help=f"Nothing was run. Check {FILE} in CFES_STATE_DIR and the free space of its disk.")
 
 
 class ServiceDatabase:
@@ -23,17 +28,14 @@ class ServiceDatabase:
 
     def __init__(self, directory: Path, tables: str) -> None:
         self._lock = threading.Lock()
-        path = directory / FILE
         try:
-            path.touch(mode=0o600)
-            self._database = sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None, check_same_thread=False)
-            self._database.execute("PRAGMA journal_mode = WAL")
-            self._database.execute("PRAGMA synchronous = FULL")
-            self._database.executescript(tables)
+            create_private(directory / FILE)
+            self._database = _connect(directory / FILE, tables)
         except (sqlite3.Error, OSError) as error:
-            raise _unusable(error) from None
+            raise unusable(_STATE_FILE, error) from None
 
     def close(self) -> None:
+        """Close the file. Later transactions raise ConnectionSettingsError."""
         with self._lock:
             self._database.close()
 
@@ -45,17 +47,24 @@ class ServiceDatabase:
                 self._database.execute("BEGIN IMMEDIATE")
                 try:
                     yield self._database
+                    self._database.execute("COMMIT")
                 except BaseException:
-                    self._database.execute("ROLLBACK")
+                    # After some errors, such as a full disk, SQLite has rolled back itself.
+                    if self._database.in_transaction:
+                        self._database.execute("ROLLBACK")
                     raise
-                self._database.execute("COMMIT")
         except sqlite3.Error as error:
-            raise _unusable(error) from None
+            raise unusable(_STATE_FILE, error) from None
 
 
-def _unusable(error: Exception) -> ConnectionSettingsError:
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return ConnectionSettingsError(
-        f"{FILE} in the state directory can't be used: {reason}",
-        help=f"Nothing was run. Check {FILE} in CFES_STATE_DIR and the free space of its disk.",
-    )
+def _connect(path: Path, tables: str) -> sqlite3.Connection:
+    database = sqlite3.connect(path, timeout=_STATE_FILE.lock_seconds, isolation_level=None, check_same_thread=False)
+    try:
+        database.execute("PRAGMA journal_mode = WAL")
+        # A committed row survives a power cut.
+        database.execute("PRAGMA synchronous = FULL")
+        database.executescript(tables)
+    except BaseException:
+        database.close()
+        raise
+    return database
