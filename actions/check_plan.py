@@ -13,10 +13,9 @@ from actions.contract.action import Action, ActionParams, ActionResult
 from actions.contract.process import main
 from actions.shapes.example_meaning import EXAMPLE_MEANING
 from connectors.objects.job import ActionType, Destination
-from core.errors import ParameterError, Problem
-from core.json_values import below
+from core.errors import ParameterError
 from core.quantity import counted
-from core.validation_text import plain_message
+from core.validation_text import problems_of
 from remediation.alerts.meaning import AlertMeaning, AlertSearch
 from remediation.alerts.pivots import described
 from remediation.alerts.plan_rules import NOTHING, PlanLimits, first_finding, too_many
@@ -92,11 +91,7 @@ def _alert(p: Params) -> AlertMeaning:
     try:
         alert = AlertMeaning.model_validate(known)
     except ValidationError as error:
-        problems = [
-            Problem(pointer=below("/alert", *one["loc"]), message=plain_message(one))
-            for one in error.errors(include_url=False, include_input=False, include_context=False)
-        ]
-        raise ParameterError(problems=problems) from None
+        raise ParameterError(problems=problems_of(error, "/alert")) from None
     if p.criteria is None:
         return alert
     own = AlertSearch(by=None, criteria=p.criteria, search_params=p.criteria, description=described(p.criteria))

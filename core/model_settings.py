@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from core.errors import ConnectionSettingsError, Problem
 from core.settings import read_setting
-from core.validation_text import plain_message
+from core.validation_text import problems_of
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -36,11 +36,11 @@ def read_model(model: type[M], environment: Mapping[str, str], what: str) -> M:
         # Lax: a variable has its number as text.
         return model.model_validate({name: value for name, value in values.items() if value is not None})
     except ValidationError as error:
-        problems = [
-            Problem(
-                pointer="".join(f"/{part}" for part in found["loc"]),
-                message=f"{variables.get(str((found['loc'] or ('',))[0]), what)}: {plain_message(found)}",
-            )
-            for found in error.errors(include_input=False, include_url=False)
-        ]
+        problems = [_named(each, variables, what) for each in problems_of(error)]
     raise ConnectionSettingsError("; ".join(p["message"] for p in problems), problems=problems)
+
+
+def _named(problem: Problem, variables: Mapping[str, str], what: str) -> Problem:
+    """Return a problem whose message begins with the variable that it is about."""
+    field = problem["pointer"].removeprefix("/").partition("/")[0]
+    return Problem(pointer=problem["pointer"], message=f"{variables.get(field, what)}: {problem['message']}")

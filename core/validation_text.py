@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from core.errors import Problem
+from core.json_values import below
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 _PLAIN = {
     "missing": "is required",
@@ -39,3 +45,11 @@ def plain_message(problem: Mapping[str, Any]) -> str:
     for words, plain in _WORDS:
         text = re.sub(words, plain, text)
     return text
+
+
+def problems_of(error: ValidationError, pointer: str = "") -> list[Problem]:
+    """Return pydantic's errors in plain words, which quote no value. pointer: the place of the whole document."""
+    return [
+        Problem(pointer=below(pointer, *found["loc"]), message=plain_message(found))
+        for found in error.errors(include_input=False, include_url=False)
+    ]

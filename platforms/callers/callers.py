@@ -193,7 +193,9 @@ class Callers:
         """Yield the store in a transaction. Requests to this process see the change at once."""
         with changing(self._directory) as store:
             yield store
-        self._loaded = None
+        # A load under way may have read the file before the change.
+        with self._loading:
+            self._loaded = None
 
     def _note_use(self, token_id: str) -> None:
         """Write the time of a token's last use, unless it was written a moment ago. A failure stops no request."""

@@ -27,7 +27,7 @@ class CallerLimits:
         self._window = window_seconds
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()
-        self._taken: dict[str, deque[float]] = {}
+        self._requests: dict[str, deque[float]] = {}
 
     def take(self, caller: Caller) -> float | None:
         """Count a request. Return None if it is allowed, else the seconds until the next one is.
@@ -38,20 +38,20 @@ class CallerLimits:
         most = max(1, floor(self._quota * caller.rate_share + 1e-9))
         with self._lock:
             now = self._clock.monotonic()
-            taken = self._taken.get(caller.name)
-            if taken is None:
+            times = self._requests.get(caller.name)
+            if times is None:
                 self._drop_idle(now)
-                taken = self._taken[caller.name] = deque()
-            while taken and now - taken[0] >= self._window:
-                taken.popleft()
-            if len(taken) < most:
-                taken.append(now)
+                times = self._requests[caller.name] = deque()
+            while times and now - times[0] >= self._window:
+                times.popleft()
+            if len(times) < most:
+                times.append(now)
                 return None
             # If the share has shrunk, more than one request has to leave the window.
-            return taken[len(taken) - most] + self._window - now
+            return times[len(times) - most] + self._window - now
 
     def _drop_idle(self, now: float) -> None:
         """Drop callers without a request in the window, so that callers who are gone use no memory."""
-        idle = [name for name, taken in self._taken.items() if not taken or now - taken[-1] >= self._window]
+        idle = [name for name, times in self._requests.items() if not times or now - times[-1] >= self._window]
         for name in idle:
-            del self._taken[name]
+            del self._requests[name]

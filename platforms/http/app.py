@@ -10,7 +10,8 @@ import asyncio
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from starlette.applications import Starlette
@@ -168,14 +169,21 @@ class _Endpoint:
         except PackError as error:
             answer = self._failed(incoming, error)
             if error.applied == "no" and answer.status_code in (429, 500, 502, 503):
-                await asyncio.to_thread(requests.forget, keyed)
+                await self._note(partial(requests.forget, keyed))
                 return answer
         except Exception as error:  # noqa: BLE001 -- nobody knows what was changed: repetitions get this answer
             answer = self._defect(incoming, error)
         headers = {name: answer.headers[name] for name in _KEPT_HEADERS if name in answer.headers}
         stored = StoredAnswer(answer.status_code, json.dumps(headers), bytes(answer.body))
-        await asyncio.to_thread(requests.answer, keyed, stored)
+        await self._note(partial(requests.answer, keyed, stored))
         return answer
+
+    async def _note(self, write: Callable[[], None]) -> None:
+        """Write how a request with a key ended. If that fails, the caller still gets the answer to its work."""
+        try:
+            await asyncio.to_thread(write)
+        except PackError as error:
+            LOGGER.error("the answer to a request of %s is not kept: %s", self._operation.id, error.message)
 
 
 def _is_safe_to_repeat(operation: Operation) -> bool:

@@ -22,7 +22,8 @@ _TABLE = """
 CREATE TABLE IF NOT EXISTS answered_request (
     caller TEXT, key TEXT, digest TEXT NOT NULL, process TEXT NOT NULL, at REAL NOT NULL,
     status INTEGER, headers TEXT, body BLOB, PRIMARY KEY (caller, key)
-)
+);
+CREATE INDEX IF NOT EXISTS answered_request_at ON answered_request (at);
 """
 
 

@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from starlette.responses import Response, StreamingResponse
 
-from core.errors import PackError, ParameterError, Problem
+from core.errors import PackError, ParameterError
 from core.json_model import StrictModel
-from core.json_values import Json, below
-from core.validation_text import plain_message
+from core.json_values import Json
+from core.validation_text import problems_of
 from platforms.http.answers import answer_json
 from platforms.http.failures import busy
 from platforms.http.incoming import Handler, Incoming
@@ -165,10 +165,7 @@ def _checked(model: type[M], body: Mapping[str, Any]) -> M:
     try:
         return model.model_validate(body)
     except ValidationError as error:
-        problems = [
-            Problem(pointer=below("", *found["loc"]), message=plain_message(found))
-            for found in error.errors(include_input=False, include_url=False)
-        ]
+        problems = problems_of(error)
     raise ParameterError(problems=problems, help="Nothing was run. Correct the body.")
 
 

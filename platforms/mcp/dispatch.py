@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from core.errors import InternalError, PackError, ParameterError, Problem
+from core.errors import InternalError, PackError, ParameterError
 from core.json_model import StrictModel
-from core.json_values import below, did_you_mean, shown
-from core.validation_text import plain_message
+from core.json_values import did_you_mean, shown
+from core.validation_text import problems_of
 from platforms.mcp.agent_session import AgentSession
 from platforms.mcp.results import ToolResult, fitted
 from platforms.mcp.run_tools import (
@@ -147,10 +147,7 @@ def _checked(model: type[M], arguments: Mapping[str, Any]) -> M:
     try:
         return model.model_validate(dict(arguments))
     except ValidationError as error:
-        problems = [
-            Problem(pointer=below("", *found["loc"]), message=plain_message(found))
-            for found in error.errors(include_input=False, include_url=False)
-        ]
+        problems = problems_of(error)
     raise ParameterError(problems=problems)
 
 

@@ -46,22 +46,20 @@ class Begun:
     to_drive: bool
 
 
-def begin_run(store: RunStore, wanted: RunToBegin, files: Path, clock: Clock, queue: Callable[[str], None]) -> Begun:
+def begin_run(store: RunStore, run: RunToBegin, files: Path, clock: Clock, queue: Callable[[str], None]) -> Begun:
     """Store a run that a worker has to drive. A run of the same key is left as it is.
 
-    queue: called with the ID of a new run before it is stored, so that a run that is stored is in the queue.
-
-    files: the folder of all workspaces; the run gets a folder in it. Raises: as `prepare_run`; PlaybookInvalid.
+    files: the folder of all workspaces; the run gets a folder in it. queue: called with the ID of a new run before it
+    is stored, so that a run that is stored is in the queue. Raises: as `prepare_run`; PlaybookInvalid.
     """
-    require_sound(wanted.playbook)
-    accept(wanted.playbook, wanted.inputs)
-    prepared = prepare_run(
-        store, wanted.playbook, wanted.inputs, RunPlace(above=files, run_id=wanted.run_id), scope=wanted.scope
-    )
+    require_sound(run.playbook)
+    accept(run.playbook, run.inputs)
+    place = RunPlace(above=files, run_id=run.run_id)
+    prepared = prepare_run(store, run.playbook, run.inputs, place, scope=run.scope)
     if prepared.begun:
         return Begun(prepared.run_id, new=False, to_drive=prepared.ended is None)
     queue(prepared.run_id)
-    hooks = Hooks(run_action=_run_nothing, clock=clock, before_action=_leave, account=wanted.account)
+    hooks = Hooks(run_action=_run_nothing, clock=clock, before_action=_leave, account=run.account)
     try:
         with suppress(_Stored):
             prepared.start(hooks)

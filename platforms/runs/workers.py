@@ -10,7 +10,7 @@ from typing import Any
 
 from connectors.call_log import LOGGER
 from core import instants
-from core.clock import Clock
+from core.clock import Clock, Deadline
 from core.errors import PackError
 from core.json_values import shown
 from platforms.playbook_session import resume_of
@@ -70,7 +70,8 @@ class RunWorkers:
         self._workers = workers
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="run")
         self._driving: set[str] = set()
-        self._lock = threading.Lock()
+        # Guards `_driving`, and reports each run that leaves it.
+        self._driving_changed = threading.Condition()
         self._work = threading.Event()
         self._stopping = threading.Event()
         self._scheduler = threading.Thread(target=self._schedule, name="run-scheduler", daemon=True)
@@ -78,7 +79,7 @@ class RunWorkers:
     @property
     def driving(self) -> int:
         """Return the number of runs that are being driven."""
-        with self._lock:
+        with self._driving_changed:
             return len(self._driving)
 
     def start(self) -> None:
@@ -96,14 +97,13 @@ class RunWorkers:
     def stop(self, seconds: float) -> bool:
         """Leave each run after its current action. Return whether all were left in time; the others stay resumable."""
         self.begin_stop()
-        self._scheduler.join(seconds)
-        deadline = threading.Event()
-        remaining = seconds
-        while self.driving and remaining > 0:
-            deadline.wait(0.05)
-            remaining -= 0.05
+        deadline = Deadline(self._source.clock, seconds)
+        if self._scheduler.is_alive():
+            self._scheduler.join(seconds)
+        with self._driving_changed:
+            all_left = self._driving_changed.wait_for(lambda: not self._driving, max(deadline.remaining(), 0.0))
         self._pool.shutdown(wait=False, cancel_futures=True)
-        return not self.driving
+        return all_left
 
     def _schedule(self) -> None:
         while not self._stopping.is_set():
@@ -115,33 +115,47 @@ class RunWorkers:
             self._work.clear()
 
     def _submit_due(self) -> None:
-        with self._lock:
+        with self._driving_changed:
             free = self._workers - len(self._driving)
         if free <= 0:
             return
         # Those that are being driven are due too.
         for run in self._queue.due(self._workers + free):
-            with self._lock:
+            with self._driving_changed:
+                if self._stopping.is_set():
+                    return
                 if run.run_id in self._driving or len(self._driving) >= self._workers:
                     continue
                 self._driving.add(run.run_id)
-            self._pool.submit(self._drive, run)
+                self._pool.submit(self._drive, run)
 
     def _drive(self, run: QueuedRun) -> None:
+        is_queued = False
         try:
-            self._queue.set_due_again(run, self._next_due(run)) if not self._stopping.is_set() else None
+            if not self._stopping.is_set():
+                self._queue.set_due_again(run, self._next_due_or_retry(run))
+                is_queued = True
         except _Stopping:
             pass
         except PackError as error:
+            LOGGER.error("the queue of runs can't be written: %s", error.message)
+        finally:
+            with self._driving_changed:
+                self._driving.discard(run.run_id)
+                self._driving_changed.notify_all()
+        # Otherwise the run is still due: the scheduler drives it again after INTERVAL, not at once.
+        if is_queued:
+            self._work.set()
+
+    def _next_due_or_retry(self, run: QueuedRun) -> float | None:
+        """Drive a run. Return in how many seconds it is due again, also if it can't be driven; None if it has ended."""
+        try:
+            return self._next_due(run)
+        except PackError as error:
             LOGGER.error("the run %s can't be driven: %s", shown(run.run_id), error.message)
-            self._queue.set_due_again(run, RETRY_SECONDS)
         except Exception:  # noqa: BLE001 -- a defect in one run must not end the worker
             LOGGER.exception("the run %s can't be driven: a defect", shown(run.run_id))
-            self._queue.set_due_again(run, RETRY_SECONDS)
-        finally:
-            with self._lock:
-                self._driving.discard(run.run_id)
-            self._work.set()
+        return RETRY_SECONDS
 
     def _next_due(self, run: QueuedRun) -> float | None:
         """Drive a run. Return in how many seconds it is due again; None if it has ended."""

@@ -10,9 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from connectors.connection import PERSON
 from connectors.objects.job import ActionType, Destination
-from core.errors import ParameterError, PlanRefused, Problem
-from core.json_values import below
-from core.validation_text import plain_message
+from core.errors import ParameterError, PlanRefused
+from core.validation_text import problems_of
 from remediation.guardrails.change import Change, plan_hash
 from remediation.guardrails.plans.plan import Plan, read_plan
 
@@ -53,10 +52,7 @@ def read_subject(document: Mapping[str, Any], now: datetime) -> Plan | DryRun:
     try:
         found = DryRun.model_validate(dict(document))
     except ValidationError as error:
-        problems = [
-            Problem(pointer="".join(below("", part) for part in one["loc"]), message=plain_message(one))
-            for one in error.errors(include_input=False, include_url=False, include_context=False)
-        ]
+        problems = problems_of(error)
         raise ParameterError(
             f"PLAN is not a valid plan or dry run: {'; '.join(p['pointer'] + ': ' + p['message'] for p in problems)}",
             problems=problems,

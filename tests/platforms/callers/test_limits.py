@@ -91,7 +91,7 @@ def test_callers_without_requests_use_no_memory(clock: FakeClock) -> None:
         limits.take(caller(f"c{number}"))
     clock.advance(60)
     limits.take(caller("other"))
-    assert len(limits._taken) == 1
+    assert len(limits._requests) == 1
 
 
 def test_threads_together_get_exactly_the_share() -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
+from core.errors import ConnectionSettingsError
+from platforms.http.idempotency import AnsweredRequests
 from tests.conftest import CAMPAIGN
 from tests.platforms.http.serving import RunningService, wait_for_run
 
@@ -80,6 +82,18 @@ def test_a_repeated_request_gets_the_first_answer(client: httpx.Client) -> None:
     other = client.post("/v1/actions/create-move-job", json={**MOVE, "max_messages": 99}, headers=key)
     assert other.status_code == 409
     assert other.json()["error"]["type"] == "IdempotencyConflict"
+    assert len(client.post("/v1/actions/list-jobs", json={}).json()["jobs"]) == 1
+
+
+def test_an_answer_that_cannot_be_kept_still_reaches_its_caller(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise ConnectionSettingsError("database or disk is full", help="Nothing was run.")
+
+    monkeypatch.setattr(AnsweredRequests, "answer", fail)
+    answer = client.post("/v1/actions/create-move-job", json=MOVE, headers={"Idempotency-Key": "case-1"})
+    assert answer.status_code == 200, answer.text
     assert len(client.post("/v1/actions/list-jobs", json={}).json()["jobs"]) == 1
 
 
