@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 
@@ -47,6 +48,14 @@ def test_secrets_are_files_and_no_variable_has_one() -> None:
     assert named == set(service["secrets"]) == set(COMPOSE["secrets"])
     assert all("file" in secret for secret in COMPOSE["secrets"].values())
     assert not [name for name in service["environment"] if name.endswith(("_TOKEN", "_KEY", "_SECRET"))]
+
+
+def test_the_files_with_secrets_are_neither_committed_nor_in_the_image_nor_in_a_release() -> None:
+    """The source distribution leaves out what .gitignore names."""
+    folders = {(DEPLOY / secret["file"]).parent.relative_to(ROOT) for secret in COMPOSE["secrets"].values()}
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    assert [f"{folder}/" for folder in folders if f"{folder}/" not in ignored] == []
+    assert "!deploy" not in (ROOT / ".dockerignore").read_text()
 
 
 def test_the_state_is_on_a_volume_where_the_image_expects_it() -> None:
