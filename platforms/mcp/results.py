@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from core.errors import PackError
 from core.json_values import below
+from core.quantity import counted
 from platforms.mcp.schemas import MOST_RESULT_BYTES
 
 # Each cut takes at least a fifth of the largest part.
@@ -61,10 +62,10 @@ def fitted(result: ToolResult, most: int = MOST_RESULT_BYTES) -> ToolResult:
         part.container[part.place] = value[:length]
     if _size(document) > most:
         document, kept = {}, {}
-        note = f"The result was left out: it has more than {most:,} bytes. Ask for less."
+        note = f"The result was left out: it has more than {counted(most, 'byte')}. Ask for less."
     else:
         cuts = "; ".join(f"{pointer} has the first {kept[pointer]:,} of {totals[pointer]:,}" for pointer in kept)
-        note = f"The result was cut to {most:,} bytes: {cuts}."
+        note = f"The result was cut to {counted(most, 'byte')}: {cuts}."
     return ToolResult(document, (*result.notes, note), result.is_error)
 
 

@@ -301,6 +301,7 @@ def _tool_calls(folder: Path) -> dict[str, list[tuple[list[str], int]]]:
         "run": [(["run", "list-jobs", "--params", "missing.json"], 2), (["run", "--help"], 6)],
         "demo": [(["demo", "--help"], 6), (["demo", "--alert", "missing.json"], 2)],
         "serve": [(["serve", "--help"], 6), (["serve", "--nonsense"], 2)],
+        "mcp": [(["mcp", "--help"], 6), (["mcp", "--nonsense"], 2)],
         "worker": [(["worker", "--help"], 6), (["worker", "--nonsense"], 2)],
         "token": [
             (["token", "list"], 6),
