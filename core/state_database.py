@@ -44,10 +44,11 @@ SHARED = StateFile()
 
 
 @contextmanager
-def state_database(setting: str | None, table: str, file: StateFile = SHARED) -> Iterator[sqlite3.Connection]:
+def state_database(setting: str | None, tables: str, file: StateFile = SHARED) -> Iterator[sqlite3.Connection]:
     """Yield the database in a transaction. Commit at the end, or roll back after an exception.
 
-    setting: the value of CFES_STATE_DIR. table: an SQL statement that creates the caller's table if it is missing.
+    setting: the value of CFES_STATE_DIR. tables: SQL statements, separated by semicolons, that create the
+    caller's tables and indexes if they are missing.
     Raises: ConnectionSettingsError if the directory or the file can't be used.
     """
     import sqlite3  # noqa: PLC0415 -- few processes need it
@@ -59,7 +60,8 @@ def state_database(setting: str | None, table: str, file: StateFile = SHARED) ->
             # A committed record survives a power cut.
             database.execute("PRAGMA synchronous = EXTRA")
             database.execute("BEGIN" if file.reads_only else "BEGIN IMMEDIATE")
-            database.execute(table)
+            for statement in tables.split(";"):
+                database.execute(statement)
             yield database
             database.execute("COMMIT")
     except (sqlite3.Error, OSError) as error:

@@ -24,7 +24,8 @@ LONGEST_REASON = 1000
 
 _STARTED = """CREATE TABLE IF NOT EXISTS alert_runs (
     alert_id TEXT NOT NULL, playbook TEXT NOT NULL, run_id TEXT NOT NULL, started_at TEXT NOT NULL,
-    PRIMARY KEY (alert_id, playbook)) WITHOUT ROWID"""
+    PRIMARY KEY (alert_id, playbook)) WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS alert_runs_by_start ON alert_runs (started_at)"""
 
 # AUTOINCREMENT: the last number is that of all refusals, also of those that were removed.
 _REFUSED = """CREATE TABLE IF NOT EXISTS refused_alerts (

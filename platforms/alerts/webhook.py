@@ -35,7 +35,8 @@ _HELP = (
 KEPT_FOR = timedelta(days=7)
 
 _SEEN = """CREATE TABLE IF NOT EXISTS seen_webhooks (
-    endpoint TEXT NOT NULL, id TEXT NOT NULL, seen_at TEXT NOT NULL, PRIMARY KEY (endpoint, id)) WITHOUT ROWID"""
+    endpoint TEXT NOT NULL, id TEXT NOT NULL, seen_at TEXT NOT NULL, PRIMARY KEY (endpoint, id)) WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS seen_webhooks_by_time ON seen_webhooks (seen_at)"""
 
 # The secrets of webhooks: NAME=SECRET, separated by spaces. A name can have two while its secret is rotated.
 VARIABLE = "CFES_ALERT_WEBHOOKS"

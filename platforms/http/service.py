@@ -126,14 +126,17 @@ class Service:
         self.begin_stop()
         if not self.alerts.stop(STOP_SECONDS):
             LOGGER.warning("the processing of alerts did not stop in time: the next start goes on with it")
-        if not self.workers.stop(STOP_SECONDS):
+        all_left = self.workers.stop(STOP_SECONDS)
+        if not all_left:
             LOGGER.warning("%d runs were left in an action: the next start resumes them", self.workers.driving)
         for pool in (self.calls, self.waits, self.lookups):
             pool.shutdown()
-        self.connection.close()
+        if all_left:
+            # Without its connection, an action under way would end its run as failed.
+            self.connection.close()
+            self.queue.close()
         self.telemetry.close()
         self.requests.close()
-        self.queue.close()
         self.audit.close()
 
     def finish(self, incoming: Incoming, status: int, seconds: float) -> None:

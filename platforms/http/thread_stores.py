@@ -9,7 +9,7 @@ from playbooks.drivers.run_store import RunStore
 
 
 class ThreadStores:
-    """Opens a run store in each thread that asks for one. close: closes all of them, once the threads have ended."""
+    """Opens a run store in each thread that asks for one. It is closed when its thread has ended."""
 
     def __init__(self, open_store: Callable[[], RunStore]) -> None:
         self._open = open_store

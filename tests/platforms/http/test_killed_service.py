@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from platforms.http.service import Service
 from sandbox.server import RunningSandbox
 from sandbox.settings import Pace
 from tests.conftest import CAMPAIGN, EXAMPLE_ALERT
@@ -84,6 +85,18 @@ def test_a_service_killed_between_its_work_and_its_answer_repeats_nothing(
         assert client.post(**begin).json()["run_id"] != first
         assert len(client.get("/v1/runs").json()["runs"]) == 2
         assert wait_for_run(client, first)["status"] == "failed"
+
+
+def test_a_stop_leaves_the_connection_to_runs_that_are_still_in_an_action(
+    settings: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = Service(settings)
+    in_use = service.connection.for_requester(None)
+    monkeypatch.setattr(service.workers, "stop", lambda _: False)
+    service.stop()
+    assert list(in_use.list_jobs()) == []
+    service.connection.close()
+    service.queue.close()
 
 
 @pytest.mark.parametrize("steps", [2, *(pytest.param(n, marks=pytest.mark.exhaustive) for n in (1, 3, 4, 5, 6, 7, 8))])
