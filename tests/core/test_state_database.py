@@ -36,7 +36,7 @@ def test_an_exception_rolls_back(tmp_path: Path) -> None:
 def test_an_error_names_the_file_and_has_its_advice(tmp_path: Path) -> None:
     file = StateFile("other.sqlite", help="Restore it from a backup.")
     with (
-        pytest.raises(ConnectionSettingsError, match="other.sqlite") as caught,
+        pytest.raises(ConnectionSettingsError, match=r"other\.sqlite") as caught,
         state_database(str(tmp_path / "state"), TABLES, file) as database,
     ):
         database.execute("SELECT nothing FROM nowhere")
