@@ -230,9 +230,8 @@ def test_no_documented_command_has_a_plan_or_a_token_as_an_argument() -> None:
         pages += [page for page in (ROOT / folder).rglob("*") if page.suffix in (".md", ".py", ".yaml", ".json", ".sh")]
     assert len(pages) > 100
     # The ID of a run and the name of a signal are no secrets.
-    secret_argument = re.compile(
-        r"""\$\(\s*(?:cat|<|jq(?! -r '?\.(?:run_id|waits_for)))|="\$\(|--(?:plan|approvals?)[ =]["']?(?:\$|`|\{|ey)|`cat """
-    )
+    read_by_the_shell = r"""\$\(\s*(?:cat|<|jq(?! -r '?\.(?:run_id|waits_for)))|="\$\(|`cat """
+    secret_argument = re.compile(rf"""{read_by_the_shell}|--(?:plan|approvals?)[ =]["']?(?:\$|`|\{{|ey)""")
     found = [
         f"{page.relative_to(ROOT)}: {line.strip()}"
         for page in pages
