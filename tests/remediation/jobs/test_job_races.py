@@ -85,7 +85,7 @@ CHANGED_COMMENTS: dict[str, Callable[[str], Any]] = {
 
 
 @pytest.mark.parametrize("keyed", [False, True])
-@pytest.mark.parametrize("comment_change", CHANGED_COMMENTS)
+@pytest.mark.parametrize("comment_change", exhaustive_unless({"null", "truncated", "upper case"}, CHANGED_COMMENTS))
 def test_a_job_listed_without_its_tag_gets_a_warning(
     service: JobsService, clock: FakeClock, comment_change: str, *, keyed: bool
 ) -> None:
@@ -130,12 +130,13 @@ def test_a_new_job_without_a_tag_prevents_a_second_post_after_a_lost_response(
 
 
 @pytest.mark.parametrize("order", exhaustive_unless(callable, [None, lambda one: str(one["job_id"])]))
-@pytest.mark.parametrize("old", [0, 3000])
+@pytest.mark.parametrize("old", [0, 300])
 def test_a_new_job_without_a_tag_prevents_a_second_post_on_every_pass_over_the_list(
     service: JobsService, api: EmailSecurity, old: int, order: Callable[[Row], str] | None
 ) -> None:
     """Each pass over an unordered list shows the job again. It still counts as made after the POST."""
     service.answer_create = lambda _answer, _one: httpx.Response(200, json=envelope(None, success=False))
+    service.page_size = 100
     service.add_old(old, comment=None)
     if order is not None:
         service.jobs.sort(key=order)
@@ -361,15 +362,15 @@ def test_a_job_cancelled_by_another_worker_is_not_returned(
     assert (result.created, result.job.job_id) == (False, first["job_id"])
 
 
-@pytest.mark.parametrize("position", exhaustive_unless({1500}, [1499, 1500, 1501]))
+@pytest.mark.parametrize("position", exhaustive_unless({150}, [149, 150, 151]))
 @pytest.mark.parametrize("newest_first", [True, False])
 def test_a_job_between_two_pages_is_reused_while_the_list_changes(
     service: JobsService, clock: FakeClock, api: EmailSecurity, position: int, *, newest_first: bool
 ) -> None:
-    service.newest_first = newest_first
-    service.add_old(2500)
+    service.page_size, service.newest_first = 100, newest_first
+    service.add_old(250)
     old = stamped_job(job_id=service.new_id(), created_at="2026-10-21T16:02:36Z", status="COMPLETED")
-    service.jobs.insert(position if newest_first else 2500 - position, old)
+    service.jobs.insert(position if newest_first else 250 - position, old)
 
     def before_request(request: httpx.Request, number: int) -> None:
         if is_list(request) and request.url.params["page"] == "1" and number:
@@ -395,7 +396,9 @@ def _return_an_empty_page(service: JobsService, number: str, times: int) -> None
     service._answer = answer_with_empty_page  # type: ignore[method-assign]
 
 
-@pytest.mark.parametrize(("number", "times"), [("3", 1), ("2", 1), ("2", 2), ("2", 3), ("1", 2)])
+@pytest.mark.parametrize(
+    ("number", "times"), exhaustive_unless({("2", 2)}, [("3", 1), ("2", 1), ("2", 2), ("2", 3), ("1", 2)])
+)
 @pytest.mark.parametrize("position", exhaustive_unless({1250}, [0, 1250, 2499]))
 def test_a_temporarily_empty_page_hides_no_job(
     service: JobsService, api: EmailSecurity, number: str, times: int, position: int
@@ -419,7 +422,7 @@ def test_a_permanently_empty_page_prevents_a_create(service: JobsService, api: E
 # The number of calls
 
 
-@pytest.mark.parametrize("ignores_filters", [False, True])
+@pytest.mark.parametrize("ignores_filters", exhaustive_unless({False}, [False, True]))
 @pytest.mark.parametrize("newest_first", exhaustive_unless({True}, [True, False]))
 @pytest.mark.parametrize(
     ("old", "most"), exhaustive_unless({(998, 5), (3000, 17)}, [(0, 5), (1, 5), (500, 5), (998, 5), (3000, 17)])
@@ -468,7 +471,8 @@ def test_jobs_of_the_other_action_are_read_once(service: JobsService, api: Email
 
 
 def test_a_key_used_by_a_job_of_the_other_action_is_refused(service: JobsService, api: EmailSecurity) -> None:
-    service.add_old(3000)
+    service.page_size = 100
+    service.add_old(300)
     comment = Stamp.of(ACCOUNT, "case-42", {"action": "RELEASE"}).on("theirs")
     service.jobs.insert(7, job(job_id=service.new_id(), comment=comment, action_type="RELEASE"))
     with pytest.raises(Exception, match="was used for another request"):
@@ -603,7 +607,7 @@ def test_an_old_job_is_reused_without_a_pause(service: JobsService, clock: FakeC
 # A response that contradicts itself
 
 
-@pytest.mark.parametrize("status", [400, 404, 409, 422, 302, 500])
+@pytest.mark.parametrize("status", exhaustive_unless({400, 302, 500}, [400, 404, 409, 422, 302, 500]))
 @pytest.mark.parametrize("lagging", [False, True])
 def test_a_job_in_a_contradictory_response_is_found(
     service: JobsService, clock: FakeClock, api: EmailSecurity, status: int, *, lagging: bool
