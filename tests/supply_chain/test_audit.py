@@ -98,6 +98,7 @@ def test_an_unreachable_service_is_not_a_clean_result(audit: Audit) -> None:
     assert "secret-of-the-proxy" not in ended.stdout + ended.stderr
 
 
+@pytest.mark.exhaustive
 def test_without_a_network_the_default_service_reports_not_checked() -> None:
     ended = run_tool("supply_chain.audit")
     assert ended.returncode == 0
@@ -112,10 +113,8 @@ def test_a_service_without_any_advisory_is_not_a_clean_result(audit: Audit, osv:
     assert osv.queries == [("jinja2", "2.10")]
 
 
-@pytest.mark.parametrize(
-    "body",
-    [*(pytest.param(body, marks=pytest.mark.exhaustive) for body in (b"<html>", b"[]")), b'{"vulns": [{"id": "X"}]}'],
-)
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"vulns": [{"id": "X"}]}'])
 def test_an_invalid_response_is_not_a_clean_result(audit: Audit, osv: FakeOsv, body: bytes) -> None:
     osv.body = body
     ended = audit.run(osv.url)
