@@ -156,9 +156,7 @@ def test_rows_that_move_between_pages_are_exported_once(
 
 @pytest.mark.parametrize(
     ("size", "allow_incomplete"),
-    exhaustive_unless(
-        {(300, True), (1500, False)}, [(300, False), (300, True), (1500, False), (1500, True), (5000, True)]
-    ),
+    exhaustive_unless({(300, True)}, [(300, False), (300, True), (1500, False), (1500, True), (5000, True)]),
 )
 def test_a_service_that_ignores_the_page_costs_few_calls(
     size: int, allow_incomplete: bool, start_sandbox: Callable[..., RunningSandbox], connect: Connect, tmp_path: Path

@@ -190,7 +190,7 @@ class TestFaults:
         left = move(api, ids=error["resume"]["ids"])
         assert left["succeeded"] + left["failed"] == 50
 
-    @pytest.mark.parametrize(("most", "number"), [(20_000, 430), (200_000, 50)])
+    @pytest.mark.parametrize(("most", "number"), exhaustive_unless({(200_000, 50)}, [(20_000, 430), (200_000, 50)]))
     def test_a_resume_list_over_the_size_limit_is_dropped_not_cut(
         self, most: int, number: int, start_sandbox: Start, connect: Connect
     ) -> None:

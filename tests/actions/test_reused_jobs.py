@@ -135,7 +135,9 @@ def test_a_message_restored_in_some_mailboxes_is_counted_by_its_log(
     assert ("not all were checked" in reused["message"]) is (remaining == 0 and not all_checked)
 
 
-@pytest.mark.parametrize(("new", "copies", "all_checked"), [(1, 2, True), (1, 3, False), (2, 3, False)])
+@pytest.mark.parametrize(
+    ("new", "copies", "all_checked"), exhaustive_unless({(1, 3, False)}, [(1, 2, True), (1, 3, False), (2, 3, False)])
+)
 def test_a_message_delivered_again_in_some_mailboxes_remains(
     sandbox: RunningSandbox, api: EmailSecurity, new: int, copies: int, all_checked: bool
 ) -> None:

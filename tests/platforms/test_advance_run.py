@@ -32,6 +32,7 @@ from tests.platforms.lambda_runtime import LambdaRuntime
 from tests.platforms.test_aws_lambda import Context
 from tests.playbooks.test_shipped_playbooks import FALSE_POSITIVE
 from tests.remediation.guardrails.test_approval import key_of, private_pem, public_pem
+from tests.slow import some_of
 
 LIMIT_SECONDS = 60
 
@@ -121,7 +122,7 @@ def test_an_alert_runs_from_search_to_report_with_its_files_in_a_store(
     assert max(machine.sizes) < LARGEST_ANSWER_BYTES
 
 
-@pytest.mark.parametrize("name", ["purge", "release"])
+@pytest.mark.parametrize("name", some_of(["purge", "release"], 0))
 def test_with_the_result_of_every_call_lost_each_effect_happens_once(
     name: str, alert: dict[str, Any], sandbox: RunningSandbox, tmp_path: Path
 ) -> None:
@@ -132,7 +133,7 @@ def test_with_the_result_of_every_call_lost_each_effect_happens_once(
     assert result["outputs"]["job_id"] == job["job_id"]
 
 
-@pytest.mark.parametrize("name", ["purge", "release"])
+@pytest.mark.parametrize("name", some_of(["purge", "release"], 0))
 def test_a_call_that_was_killed_during_its_action_is_made_again(
     name: str, alert: dict[str, Any], sandbox: RunningSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,7 @@ from tests.clock import FakeClock
 from tests.conftest import PLAN_KEY
 from tests.object_stores import Bucket
 from tests.platforms.test_aws_lambda import Context
+from tests.slow import some_of
 
 STATES = Path(os.environ.get("STATES") or Path(__file__).parents[2] / ".venv-states")
 LONGEST_OUTPUT_BYTES = 262_144
@@ -206,7 +207,9 @@ def test_a_pause_without_an_answer_ends_with_its_time(
     assert (ended["error"], ended["cause"]) == ("CheckRefused", "Nobody answered.")
 
 
-@pytest.mark.parametrize(("dispositions", "error"), [(["MALICIOUS"], None), (["BULK", "MALICIOUS"], "NotCompleted")])
+@pytest.mark.parametrize(
+    ("dispositions", "error"), some_of([(["MALICIOUS"], None), (["BULK", "MALICIOUS"], "NotCompleted")], 1)
+)
 def test_a_list_of_alerts_starts_one_run_each_and_reports_those_that_did_not_complete(
     dispositions: list[str],
     error: str | None,

@@ -210,9 +210,7 @@ def test_one_fault_on_the_last_request_is_retried(
 
 @pytest.mark.parametrize(
     ("fault", "size"),
-    exhaustive_unless(
-        {("dropped", "whole"), ("503", "parts")}, [*((fault, "whole") for fault in OUTAGES), ("503", "parts")]
-    ),
+    exhaustive_unless({("503", "parts")}, [*((fault, "whole") for fault in OUTAGES), ("503", "parts")]),
     indirect=["size"],
 )
 def test_the_next_call_delivers_the_file_after_an_outage_at_the_end(

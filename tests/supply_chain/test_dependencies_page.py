@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -88,9 +89,12 @@ def test_no_cell_is_empty() -> None:
         assert all(row.values()), row
 
 
+INSTALLED = cache(find_distributions)
+
+
 @pytest.mark.parametrize("name", sorted(RUNTIME.keys() | groups(runtime=False).keys() - {"hatchling"}))
 def test_the_licence_matches_the_installed_package(name: str) -> None:
-    distribution = find_distributions(Path(sys.executable))[name]
+    distribution = INSTALLED(Path(sys.executable))[name]
     licence = {**RUNTIME, **TOOLS}[name]["licence"]
     # If the metadata declares no license, the page refers to the LICENSE file.
     assert licence == (declared_license(distribution) or f"{licence.split()[0]} (by its LICENSE file)")

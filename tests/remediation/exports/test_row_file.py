@@ -425,7 +425,7 @@ def test_a_closed_file_refuses_rows(tmp_path: Path) -> None:
         file.checkpoint()
 
 
-@pytest.mark.parametrize("row_format", exhaustive_unless({"csv", "parquet"}, FORMATS))
+@pytest.mark.parametrize("row_format", exhaustive_unless({"parquet"}, FORMATS))
 def test_memory_does_not_grow_with_the_rows(
     tmp_path: Path, row_format: RowFormat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
