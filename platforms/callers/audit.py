@@ -20,7 +20,7 @@ from core.clock import Clock, SystemClock
 from core.errors import Applied, OutputError
 from core.instants import format_sortable
 from core.private_files import NotPrivate, check_private
-from platforms.callers.tokens import hidden
+from platforms.callers.tokens import hide_secrets
 
 # A client chooses the path of its request. No line is longer than about 4 KB.
 LONGEST_VALUE = 256
@@ -135,7 +135,7 @@ def _json(request: Request, at: str) -> str:
 
 def _short(text: str) -> str:
     """Return the text without the secret of a token, cut to LONGEST_VALUE."""
-    return hidden(text[:_LONGEST_READ])[:LONGEST_VALUE]
+    return hide_secrets(text[:_LONGEST_READ])[:LONGEST_VALUE]
 
 
 def _digest(key: str) -> str:

@@ -16,7 +16,7 @@ from core.clock import Clock, SystemClock
 from core.errors import AuthenticationFailed, ConnectionSettingsError, PackError, ParameterError
 from core.json_values import did_you_mean
 from platforms.callers.records import SCOPES, Caller, CallerRecord, Scope
-from platforms.callers.store import CallerStore, StoredToken, changing, note_last_use, read_tokens
+from platforms.callers.store import CallerStore, StoredToken, change_tokens, note_last_use, read_tokens
 from platforms.callers.tokens import Token, new_token
 
 # A revocation in another process takes effect after this time at the latest.
@@ -57,6 +57,7 @@ class Callers:
         self._loading = threading.Lock()
         self._loaded: _Loaded | None = None
         self._writing = threading.Lock()
+        # One entry for each token that was used.
         self._use_written: dict[str, float] = {}
 
     def create(
@@ -67,11 +68,11 @@ class Callers:
         Raises: ParameterError, also if the caller has a token that is not revoked.
         """
         now = self._clock.now()
-        _check(name, frozenset(scopes), rate_share)
+        _check_caller(name, frozenset(scopes), rate_share)
         _check_expiry(expires_at, now)
         text, made = self._new(CallerRecord("", name, frozenset(scopes), rate_share, now, expires_at, None, None))
-        with self._changing() as store:
-            if _of(store, name):
+        with self._change_tokens() as store:
+            if _tokens_of(store, name):
                 raise ParameterError(
                     f"the caller {name!r} already has a token",
                     help=f"Nothing was created. To replace the token: cfes token rotate {name}. To end it: cfes token "
@@ -89,15 +90,15 @@ class Callers:
         _check_expiry(expires_at, now)
         if overlap < timedelta(0):
             raise ParameterError("the overlap must not be negative", help="Nothing was created.")
-        with self._changing() as store:
-            earlier = _of(store, name)
+        with self._change_tokens() as store:
+            earlier = _tokens_of(store, name)
             if not earlier:
                 raise _no_caller(store, name, "Nothing was created.")
             record = earlier[-1].record
             text, made = self._new(replace(record, created_at=now, expires_at=expires_at, last_used_at=None))
             store.insert(made)
             for token in earlier:
-                _end(store, token.record, now, now + overlap)
+                _end_token(store, token.record, now, now + overlap)
         return text
 
     def revoke(self, name: str) -> int:
@@ -106,8 +107,8 @@ class Callers:
         Raises: ParameterError if the caller is unknown.
         """
         now = self._clock.now()
-        with self._changing() as store:
-            found = _of(store, name)
+        with self._change_tokens() as store:
+            found = _tokens_of(store, name)
             if not found and all(token.record.name != name for token in store.tokens()):
                 raise _no_caller(store, name, "Nothing was revoked.")
             for token in found:
@@ -189,9 +190,9 @@ class Callers:
         return _Loaded(at, {token.record.token_id: token for token in found})
 
     @contextmanager
-    def _changing(self) -> Iterator[CallerStore]:
+    def _change_tokens(self) -> Iterator[CallerStore]:
         """Yield the store in a transaction. Requests to this process see the change at once."""
-        with changing(self._directory) as store:
+        with change_tokens(self._directory) as store:
             yield store
         # A load under way may have read the file before the change.
         with self._loading:
@@ -212,12 +213,12 @@ class Callers:
             self._writing.release()
 
 
-def _of(store: CallerStore, name: str) -> list[StoredToken]:
+def _tokens_of(store: CallerStore, name: str) -> list[StoredToken]:
     """Return the caller's tokens that are not revoked, the oldest first."""
     return [token for token in store.tokens(revoked=False) if token.record.name == name]
 
 
-def _end(store: CallerStore, record: CallerRecord, now: datetime, at: datetime) -> None:
+def _end_token(store: CallerStore, record: CallerRecord, now: datetime, at: datetime) -> None:
     """Let a token expire at this moment at the latest. If it has ended already, revoke it."""
     ends = at if record.expires_at is None else min(record.expires_at, at)
     if ends <= now:
@@ -226,7 +227,7 @@ def _end(store: CallerStore, record: CallerRecord, now: datetime, at: datetime) 
         store.set_expiry(record.token_id, ends)
 
 
-def _check(name: str, scopes: frozenset[str], rate_share: float) -> None:
+def _check_caller(name: str, scopes: frozenset[str], rate_share: float) -> None:
     if not re.fullmatch(PERSON, name):
         raise ParameterError(
             "the name of a caller must be 1 to 64 letters, digits and . _ % + @ -", help="Nothing was created."

@@ -91,7 +91,7 @@ class CallerStore:
 
 
 @contextmanager
-def changing(state_directory: str | None) -> Iterator[CallerStore]:
+def change_tokens(state_directory: str | None) -> Iterator[CallerStore]:
     """Yield the store in a transaction without other writers. Raises: ConnectionSettingsError if it can't be used."""
     with state_database(state_directory, _TABLE, _TO_CHANGE) as database:
         yield CallerStore(database)

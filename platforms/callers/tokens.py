@@ -46,6 +46,6 @@ def new_token(random: Callable[[int], bytes]) -> str:
     return f"{PREFIX}{token_id}_{secret}"
 
 
-def hidden(text: str) -> str:
+def hide_secrets(text: str) -> str:
     """Return the text without the secrets of tokens in it, also of tokens that were cut. Their IDs are kept."""
     return _PART_OF_A_SECRET.sub(r"\1[hidden]", text) if PREFIX in text else text

@@ -57,7 +57,9 @@ def with_paths(action: Action[Any, Any], params: Mapping[str, Any], workspace: W
             if parameter.writes and workspace.read_only:
                 raise ParameterError.at(f"/{parameter.name}", _READ_ONLY)
             replace = workspace.place_to_write if parameter.writes else workspace.place_to_read
-            replaced[parameter.name] = _replaced(params[parameter.name], parameter.at, f"/{parameter.name}", replace)
+            replaced[parameter.name] = _replace_names(
+                params[parameter.name], parameter.at, f"/{parameter.name}", replace
+            )
     return replaced
 
 
@@ -67,17 +69,17 @@ def _is_given(parameter: FileParameter, params: Mapping[str, Any]) -> bool:
     return value is not None and value != parameter.default
 
 
-def _replaced(value: Any, at: Sequence[str], pointer: str, replace: _Replace) -> Any:
+def _replace_names(value: Any, at: Sequence[str], pointer: str, replace: _Replace) -> Any:
     """Return a value with each path in it replaced. A value of another type is left to the action's own check."""
     if not at:
         if isinstance(value, str):
             return replace(value, pointer)
         if isinstance(value, list | tuple):
-            return [_replaced(each, at, below(pointer, index), replace) for index, each in enumerate(value)]
+            return [_replace_names(each, at, below(pointer, index), replace) for index, each in enumerate(value)]
         return value
     value = copy.copy(value)
     for key in _keys(value, at[0]):
-        value[key] = _replaced(value[key], at[1:], below(pointer, key), replace)
+        value[key] = _replace_names(value[key], at[1:], below(pointer, key), replace)
     return value
 
 

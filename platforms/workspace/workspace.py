@@ -68,27 +68,19 @@ class Workspace:
     def place_to_write(self, given: str, pointer: str) -> str:
         """Return the path of a file in the run's folder, or the URL of an object. Raises: ParameterError."""
         if is_url(given):
-            return self._allowed(given, pointer)
+            return self._check_url(given, pointer)
         with suppress(ValueError):
             # A playbook builds its paths from `run.directory`.
             given = str(Path(given).relative_to(self.directory)) if given.startswith(f"{self.directory}/") else given
         if self.url is not None:
-            return f"{self.url}/{_checked_name(given, pointer)}"
+            return f"{self.url}/{_check_name(given, pointer)}"
         return str(path_in(self.directory, given, pointer))
 
-    def _allowed(self, url: str, pointer: str) -> str:
-        plain = str(parse(url, pointer))
-        if any(plain.startswith(prefix) for prefix in self.stores):
-            return plain
-        known = ", ".join(f"`{prefix}`" for prefix in self.stores) or "none"
-        raise ParameterError.at(
-            pointer,
-            f"the service writes to no object at this URL. Allowed prefixes: {known}. Or {NAME_RULE}",
-            help="Nothing was changed. The operator allows object stores with CFES_HTTP_STORES.",
-        )
-
     def without_paths(self, value: Any) -> Any:
-        """Return JSON with names in place of the paths of files, also of those of other runs."""
+        """Return JSON with names in place of the paths of files, also of those of other runs.
+
+        For a workspace in a folder of this machine: objects have no paths.
+        """
         if isinstance(value, str):
             named = value.replace(f"{self.directory}/", "").replace(str(self.directory), ".")
             return named if self.above is None else named.replace(f"{self.above}/", OTHER_RUN)
@@ -97,6 +89,17 @@ class Workspace:
         if isinstance(value, dict):
             return {name: self.without_paths(each) for name, each in value.items()}
         return value
+
+    def _check_url(self, url: str, pointer: str) -> str:
+        plain = str(parse(url, pointer))
+        if any(plain.startswith(prefix) for prefix in self.stores):
+            return plain
+        known = ", ".join(f"`{prefix}`" for prefix in self.stores) or "none"
+        raise ParameterError.at(
+            pointer,
+            f"objects at this URL are not allowed. Allowed prefixes: {known}. Or {NAME_RULE}",
+            help="Nothing was changed. The operator allows object stores with CFES_HTTP_STORES.",
+        )
 
 
 def workspace_at(directory: str, stores: Sequence[str]) -> Workspace:
@@ -111,7 +114,7 @@ def workspace_at(directory: str, stores: Sequence[str]) -> Workspace:
     return Workspace(Path(directory), stores)
 
 
-def _checked_name(name: str, pointer: str) -> str:
+def _check_name(name: str, pointer: str) -> str:
     parts = name.split("/")
     if len(parts) > MOST_PARTS or not all(_PART.fullmatch(part) for part in parts):
         raise ParameterError.at(pointer, f"not a file name: {NAME_RULE}")
@@ -120,7 +123,7 @@ def _checked_name(name: str, pointer: str) -> str:
 
 def path_in(directory: Path, name: str, pointer: str) -> Path:
     """Return the path of a name in a folder. No part of it is a symbolic link. Raises: ParameterError."""
-    parts = _checked_name(name, pointer).split("/")
+    parts = _check_name(name, pointer).split("/")
     path = directory
     for number, part in enumerate(parts, 1):
         path = path / part

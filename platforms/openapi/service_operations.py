@@ -1,0 +1,230 @@
+"""The operations that every service has, whichever actions and playbooks it runs."""
+
+from __future__ import annotations
+
+from core.errors import ApprovalRefused, ConnectionSettingsError, NotFound, ParameterError, TemporaryFailure
+from platforms.openapi import documents, parameters
+from platforms.openapi.operation import BYTES, EVENTS, NDJSON, TEXT, Content, Kind, Operation, Shape
+from playbooks.language.errors import (
+    RunEnded,
+    RunInProgress,
+    RunNotFound,
+    RunRecordRefused,
+    RunStoreUnavailable,
+    RunStoreUnusable,
+)
+
+# The errors of the run store, which every operation on runs can have.
+STORE = (RunStoreUnavailable, RunStoreUnusable)
+_ONE_RUN = (RunNotFound, *STORE)
+_CHANGED_RUN = (*_ONE_RUN, RunEnded, RunInProgress, RunRecordRefused)
+
+
+def _document(kind: Kind, path: str, name: str) -> Operation:
+    return Operation(
+        kind=kind,
+        method="get",
+        path=path,
+        id=f"get_{kind}",
+        summary=f"Get the {name} document",
+        description=f"Return this interface as an {name} document.",
+        tag="service",
+        scopes=(),
+        answers={200: Content("The document.", Shape("OpenApiDocument", lambda: {"type": "object"}))},
+    )
+
+
+OF_PLAYBOOKS = (
+    Operation(
+        kind="list_playbooks",
+        method="get",
+        path="/v1/playbooks",
+        id="list_playbooks",
+        summary="List the playbooks",
+        description="List the playbooks that the service runs, with the JSON Schema of their inputs.",
+        tag="playbooks",
+        scopes=("read",),
+        answers={200: Content("The playbooks.", Shape.of_model(documents.PlaybookList))},
+    ),
+)
+
+OF_RUNS = (
+    Operation(
+        kind="list_runs",
+        method="get",
+        path="/v1/runs",
+        id="list_runs",
+        summary="List the runs",
+        description="List the runs, the newest first.",
+        tag="runs",
+        scopes=("read",),
+        parameters=(parameters.STATUS, parameters.PLAYBOOK, parameters.LIMIT),
+        answers={200: Content("The runs.", Shape.of_model(documents.RunList))},
+        raises=(ParameterError, *STORE),
+    ),
+    Operation(
+        kind="get_run",
+        method="get",
+        path="/v1/runs/{run_id}",
+        id="get_run",
+        summary="Get a run",
+        description="Return a run: its status, the signals that it waits for, its outputs and files.",
+        tag="runs",
+        scopes=("read",),
+        parameters=(parameters.RUN_ID,),
+        answers={200: Content("The run.", Shape.of_model(documents.Run))},
+        raises=_ONE_RUN,
+    ),
+    Operation(
+        kind="follow_run",
+        method="get",
+        path="/v1/runs/{run_id}/events",
+        id="follow_run",
+        summary="Follow a run",
+        description="Stream the events `step` and `run` of a run. The stream ends when the run has ended.",
+        tag="runs",
+        scopes=("read",),
+        parameters=(parameters.RUN_ID,),
+        answers={200: Content("Server-sent events, each with a JSON object as its data.", media_types=(EVENTS,))},
+        raises=_ONE_RUN,
+    ),
+    Operation(
+        kind="list_files",
+        method="get",
+        path="/v1/runs/{run_id}/files",
+        id="list_run_files",
+        summary="List the files of a run",
+        description="List the files of a run: exports, evidence bundles and reports.",
+        tag="runs",
+        scopes=("read",),
+        parameters=(parameters.RUN_ID,),
+        answers={200: Content("The files.", Shape.of_model(documents.FileList))},
+        raises=_ONE_RUN,
+    ),
+    Operation(
+        kind="get_file",
+        method="get",
+        path="/v1/runs/{run_id}/files/{name}",
+        id="get_run_file",
+        summary="Get a file of a run",
+        description="Return the bytes of a file.",
+        tag="runs",
+        scopes=("read",),
+        parameters=(parameters.RUN_ID, parameters.FILE_NAME),
+        answers={200: Content("The bytes of the file.", media_types=(BYTES,))},
+        raises=_ONE_RUN,
+    ),
+    Operation(
+        kind="send_signal",
+        method="post",
+        path="/v1/runs/{run_id}/signals/{name}",
+        id="send_signal",
+        summary="Send a signal to a run",
+        description="Answer a pause of a run, such as with an approval. `waits_for` of the run has the signal's name "
+        "and the values that it accepts. A pause about a plan needs the scope approve, any other the scope write.",
+        tag="runs",
+        scopes=("write", "approve"),
+        idempotent=True,
+        parameters=(parameters.RUN_ID, parameters.SIGNAL_NAME, parameters.IDEMPOTENCY_KEY),
+        body=Content("The value.", Shape.of_model(documents.SignalValue, is_result=False)),
+        answers={202: Content("The run accepted the signal.", Shape.of_model(documents.SignalReceipt))},
+        raises=(ParameterError, ApprovalRefused, *_CHANGED_RUN),
+    ),
+    Operation(
+        kind="cancel_run",
+        method="post",
+        path="/v1/runs/{run_id}/cancel",
+        id="cancel_run",
+        summary="Cancel a run",
+        description="Cancel a run. A job that the run created keeps running in Cloudflare: cancel_job cancels it.",
+        tag="runs",
+        scopes=("write",),
+        idempotent=True,
+        parameters=(parameters.RUN_ID, parameters.IDEMPOTENCY_KEY),
+        body=Content("The reason.", Shape.of_model(documents.CancelReason, is_result=False), required=False),
+        answers={202: Content("The run is being cancelled.", Shape.of_model(documents.CancelReceipt))},
+        raises=(ParameterError, *_CHANGED_RUN),
+    ),
+)
+
+OF_SERVICE = (
+    Operation(
+        kind="receive_logpush",
+        method="post",
+        path="/v1/logpush/{dataset}",
+        id="receive_logpush",
+        summary="Receive a Logpush batch",
+        description="Receive a batch of Logpush records as NDJSON, plain or gzip.",
+        tag="alerts",
+        scopes=("alerts",),
+        parameters=(parameters.DATASET,),
+        body=Content("One JSON record a line.", media_types=(NDJSON, BYTES)),
+        answers={200: Content("The number of records.", Shape.of_model(documents.AlertReceipt))},
+        raises=(ParameterError, NotFound, TemporaryFailure),
+    ),
+    Operation(
+        kind="list_refused_alerts",
+        method="get",
+        path="/v1/alerts/refused",
+        id="list_refused_alerts",
+        summary="List the alerts that were refused",
+        description="List the alerts for which a rule could not start its playbook, and records that are no alerts.",
+        tag="alerts",
+        scopes=("read",),
+        answers={200: Content("The newest refused alerts.", Shape.of_model(documents.RefusedAlertList))},
+        raises=(ConnectionSettingsError,),
+    ),
+    Operation(
+        kind="receive_webhook",
+        method="post",
+        path="/v1/webhooks/{name}",
+        id="receive_webhook",
+        summary="Receive a signed webhook",
+        description="Receive an alert as a signed webhook (Standard Webhooks). The signature replaces the token.",
+        tag="alerts",
+        scopes=(),
+        parameters=(parameters.WEBHOOK_NAME, *parameters.WEBHOOK_HEADERS),
+        body=Content("The alert.", Shape("WebhookAlert", lambda: {"type": "object", "description": "The alert."})),
+        answers={200: Content("The number of records.", Shape.of_model(documents.AlertReceipt))},
+        raises=(ParameterError, NotFound, TemporaryFailure),
+    ),
+    Operation(
+        kind="health",
+        method="get",
+        path="/healthz",
+        id="check_health",
+        summary="Check that the service runs",
+        description="Return 200 while the process answers.",
+        tag="service",
+        scopes=(),
+        answers={200: Content("The service runs.", Shape.of_model(documents.Health))},
+    ),
+    Operation(
+        kind="readiness",
+        method="get",
+        path="/readyz",
+        id="check_readiness",
+        summary="Check that the service is ready",
+        description="Return 200 when the service can take requests, else 503 with the reason.",
+        tag="service",
+        scopes=(),
+        answers={
+            200: Content("The service is ready.", Shape.of_model(documents.Health)),
+            503: Content("The service is not ready.", Shape.of_model(documents.Health)),
+        },
+    ),
+    Operation(
+        kind="metrics",
+        method="get",
+        path="/metrics",
+        id="get_metrics",
+        summary="Get the metrics",
+        description="Return the metrics in the text format of Prometheus.",
+        tag="service",
+        scopes=("read",),
+        answers={200: Content("The metrics.", media_types=(TEXT,))},
+    ),
+    _document("openapi_3_1", "/openapi.json", "OpenAPI 3.1"),
+    _document("openapi_3_0", "/openapi-3.0.json", "OpenAPI 3.0"),
+    _document("swagger_2_0", "/swagger.json", "OpenAPI 2.0 (Swagger)"),
+)
