@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel
 
 from actions.contract.action import Action
-from core.errors import PackError
+from core.errors import PackError, ParameterError
 from platforms.callers.records import Scope
 from platforms.openapi import error_types
 from platforms.openapi.error_types import ErrorTypes
@@ -102,7 +102,9 @@ class Operation:
     @property
     def errors(self) -> ErrorTypes:
         """Return the error types that it can answer with, by status."""
-        kinds = (*self.raises, *(error_types.action_errors(self.action) if self.action is not None else ()))
+        # Every operation refuses an unknown query parameter.
+        of_action = error_types.action_errors(self.action) if self.action is not None else ()
+        kinds = (ParameterError, *self.raises, *of_action)
         checks = (
             (error_types.TOKEN, bool(self.scopes)),
             (error_types.SIGNATURE, self.kind == "receive_webhook"),
