@@ -12,7 +12,7 @@ from core.clock import Clock
 from core.json_values import Json
 from platforms.playbook_checks import require_sound
 from platforms.playbook_session import RunPlace, prepare_run
-from playbooks.drivers.drive import Hooks, Upcoming
+from playbooks.drivers.drive import Hooks, Patience, Upcoming
 from playbooks.drivers.run_store import RunStore
 from playbooks.language.errors import RunExists
 from playbooks.language.format import Playbook
@@ -59,7 +59,9 @@ def begin_run(store: RunStore, run: RunToBegin, files: Path, clock: Clock, queue
     if prepared.begun:
         return Begun(prepared.run_id, new=False, to_drive=prepared.ended is None)
     queue(prepared.run_id)
-    hooks = Hooks(run_action=_run_nothing, clock=clock, before_action=_leave, account=run.account)
+    # A playbook may begin with a sleep: a worker takes it, not the request.
+    patience = Patience(longest_sleep=0.0)
+    hooks = Hooks(run_action=_run_nothing, clock=clock, before_action=_leave, patience=patience, account=run.account)
     try:
         with suppress(_Stored):
             prepared.start(hooks)
