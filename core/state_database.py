@@ -55,7 +55,7 @@ def state_database(setting: str | None, tables: str, file: StateFile = SHARED) -
 
     path = private_directory(setting) / file.name
     try:
-        create_private(path)
+        create_private_file(path)
         with closing(sqlite3.connect(path, timeout=file.lock_seconds, isolation_level=None)) as database:
             # A committed record survives a power cut.
             database.execute("PRAGMA synchronous = EXTRA")
@@ -74,7 +74,7 @@ def unusable(file: StateFile, error: Exception) -> ConnectionSettingsError:
     return ConnectionSettingsError(f"{file.name} in the state directory can't be used: {reason}", help=file.help)
 
 
-def create_private(path: Path) -> None:
+def create_private_file(path: Path) -> None:
     """Create a file of the state directory if it is missing.
 
     Raises: ConnectionSettingsError if it is no regular file or others can use it; OSError.

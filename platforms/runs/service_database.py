@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from core.state_database import StateFile, create_private, unusable
+from core.state_database import StateFile, create_private_file, unusable
 
 FILE = "service.sqlite"
 
@@ -29,7 +29,7 @@ class ServiceDatabase:
     def __init__(self, directory: Path, tables: str) -> None:
         self._lock = threading.Lock()
         try:
-            create_private(directory / FILE)
+            create_private_file(directory / FILE)
             self._database = _connect(directory / FILE, tables)
         except (sqlite3.Error, OSError) as error:
             raise unusable(_STATE_FILE, error) from None

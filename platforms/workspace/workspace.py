@@ -20,6 +20,8 @@ OTHER_RUN = "run://"
 
 # Each part of a name. None begins with a dot, so that no part is `..` and no file is hidden.
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", flags=re.ASCII)
+# As in the run store.
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", flags=re.ASCII)
 MOST_PARTS = 4
 MOST_FILES = 1000
 
@@ -60,7 +62,7 @@ class Workspace:
         """Return the path of a file, or the URL of an object. Raises: ParameterError, NotFound for another run."""
         if given.startswith(OTHER_RUN):
             run_id, _, name = given.removeprefix(OTHER_RUN).partition("/")
-            if self.directory_of is None or not _PART.fullmatch(run_id):
+            if self.directory_of is None or not _RUN_ID.fullmatch(run_id):
                 raise ParameterError.at(pointer, f"not a file of a run: {NAME_RULE}, or `run://RUN_ID/NAME`")
             return str(path_in(self.directory_of(run_id), name, pointer))
         return self.place_to_write(given, pointer)
