@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _PLAIN = {
     "missing": "is required",
+    "extra_forbidden": "unknown key",
     "string_type": "must be a string",
     "bool_type": "must be true or false",
     "bool_parsing": "must be true or false",

@@ -60,6 +60,6 @@ def _shipped(name: str, folder: Path) -> Path:
     if name not in shipped:
         raise PlaybookNotFound(
             f"unknown playbook {shown(name)}{did_you_mean(name, shipped) or '.'} "
-            f"The shipped playbooks are: {', '.join(sorted(shipped)) or 'none'}."
+            f"The shipped playbooks are: {', '.join(sorted(shipped)) or 'none'}"
         )
     return shipped[name]

@@ -26,6 +26,7 @@ RELOAD_SECONDS = 0.5
 LAST_USE_SECONDS = 60.0
 
 _NOBODY = bytes(32)
+_HEADER = "Send the header `Authorization: Bearer TOKEN`."
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,8 @@ class Callers:
         then wait for another process, a second at most: an event loop calls this in a thread.
         Raises: AuthenticationFailed, with the same message for every token that is not valid.
         """
+        if token is None:
+            raise AuthenticationFailed("the request has no token", help=f"Nothing was run. {_HEADER}")
         given = Token.of(token)
         if given is None:
             raise _refused()
@@ -263,6 +266,6 @@ def _refused() -> AuthenticationFailed:
     """Return the same error for every token that is not valid: a caller learns nothing about the tokens of others."""
     return AuthenticationFailed(
         "the bearer token is not valid",
-        help="Nothing was changed. Send the header `Authorization: Bearer TOKEN`. If the token has expired or is "
-        "revoked, ask the operator of the service for a new one: `cfes token rotate NAME`.",
+        help=f"Nothing was run. {_HEADER} If the token has expired or is revoked, ask the operator of the service for "
+        "a new one: `cfes token rotate NAME`, or `cfes token create NAME` after it was revoked.",
     )

@@ -197,7 +197,8 @@ async def _no_route(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 404
     if status == 405:
         methods: Mapping[str, str] = getattr(error, "headers", None) or {}
-        return problem(refused(405, f"{request.method} is not possible here", "Nothing was run.", **methods))
+        help_ = f"Nothing was run. Allowed: {methods.get('Allow', 'see GET /openapi.json')}"
+        return problem(refused(405, f"{request.method} is not possible here", help_, **methods))
     path = request.url.path
     near = ""
     if path.startswith("/v1/actions/"):

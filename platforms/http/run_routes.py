@@ -166,7 +166,8 @@ def _checked(model: type[M], body: Mapping[str, Any]) -> M:
         return model.model_validate(body)
     except ValidationError as error:
         problems = problems_of(error)
-    raise ParameterError(problems=problems, help="Nothing was run. Correct the body.")
+    known = ", ".join(f"`{name}`" for name in model.model_fields)
+    raise ParameterError(problems=problems, help=f"Nothing was run. The body is a JSON object with the key {known}.")
 
 
 HANDLERS: Mapping[Kind, Handler] = {

@@ -14,11 +14,12 @@ from platforms.runs.begin import Begun
 from platforms.workspace.workspace import Workspace, files_in
 from playbooks.drivers.outcome import outcome_of
 from playbooks.drivers.store.records import ENDED, RunSummary
-from playbooks.engine.commands import AwaitSignal
+from playbooks.engine.commands import AwaitSignal, Finished
 from playbooks.engine.engine import next_commands
 from playbooks.engine.history import steps_reached
 from playbooks.engine.signals import Signal, awaited_document, awaited_signals, find_awaited
 from playbooks.engine.state import RunState
+from playbooks.language.errors import RunEnded
 from playbooks.language.format import Playbook
 
 # The key of `about` in a pause that waits for approvals.
@@ -97,8 +98,15 @@ def step_records(playbook: Playbook, state: RunState, files: ServedFiles) -> Ite
 
 
 def awaited_by(playbook: Playbook, state: RunState, signal: Signal, scopes: frozenset[str]) -> AwaitSignal:
-    """Return the pause that takes a signal. Raises: RequestRefused if the caller lacks the scope; ParameterError."""
-    _, expected = find_awaited(next_commands(playbook, state), signal.name)
+    """Return the pause that takes a signal. Raises: RequestRefused if the caller lacks the scope; RunEnded."""
+    commands = next_commands(playbook, state)
+    for each in commands.values():
+        if isinstance(each, Finished):
+            raise RunEnded(
+                f"the run {state.run_id} has already ended: {each.status}",
+                help=f"Nothing was sent. To see how it ended: GET /v1/runs/{state.run_id}",
+            )
+    _, expected = find_awaited(commands, signal.name)
     needed = "approve" if PLAN in expected.about else "write"
     if needed not in scopes:
         raise refuse_scope(f"the signal {shown(signal.name)}", (needed,))

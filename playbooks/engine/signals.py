@@ -53,7 +53,8 @@ def find_awaited(commands: Mapping[Place, Command], name: str) -> tuple[Place, A
     raise ParameterError(
         f"the run does not wait for the signal {shown(name)}{did_you_mean(name, awaited) or '.'} "
         f"It waits for {', '.join(awaited[:MOST_NAMES]) or 'no signal'}",
-        help="Nothing was sent. `cfes playbook show RUN` shows whether the run has ended, or waits for another.",
+        help="Nothing was sent. `cfes playbook show RUN`, or GET /v1/runs/RUN of the HTTP service, shows what the run "
+        "waits for.",
     )
 
 

@@ -94,7 +94,10 @@ class RunStoreUnavailable(TemporaryFailure):
 class RunNotFound(ParameterError):
     """The run store has no run with this ID, or several with this beginning of an ID."""
 
-    default_help = "Nothing was run. `cfes playbook runs` lists the runs of this run store. CFES_STATE sets the store."
+    default_help = (
+        "Nothing was run. `cfes playbook runs` lists the runs of this run store, and so does GET /v1/runs of the HTTP "
+        "service. CFES_STATE sets the store."
+    )
 
 
 class RunExists(StateRefused):

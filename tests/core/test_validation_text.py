@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, ValidationError
 from core.validation_text import plain_message
 
 
-class _Values(BaseModel):
+class _Values(BaseModel, extra="forbid"):
     number: int = Field(1, ge=1, le=9)
     choice: Literal["a", "b"] = "a"
     items: list[str] = Field(["x"], min_length=1)
@@ -27,6 +27,7 @@ class _Values(BaseModel):
         ({"items": []}, "must have at least 1 item"),
         ({"items": [1]}, "must be a string"),
         ({"flag": "perhaps"}, "must be true or false"),
+        ({"flags": True}, "unknown key"),
     ],
 )
 def test_a_problem_says_what_the_value_must_be(value: dict[str, object], message: str) -> None:

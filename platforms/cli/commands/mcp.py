@@ -47,6 +47,10 @@ def mcp(
         from platforms.mcp.tools import Toolset, tools_of  # noqa: PLC0415 -- with the server
 
         session, tools = AgentSession(os.environ), tools_of(cast(Toolset, toolset))
+        if sys.stdin.isatty():
+            screen.say(
+                "Waiting for an MCP client on standard input. Clients start this command themselves. Ctrl-C ends it."
+            )
         try:
             serve(session, tools)
         except (KeyboardInterrupt, EndedBySignal) as ended:

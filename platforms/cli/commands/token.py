@@ -133,7 +133,7 @@ def _expiry(expires_in: str) -> datetime | None:
     """Return when a new token expires; None for never. Raises: ParameterError."""
     if expires_in == NEVER:
         return None
-    return SystemClock().now() + read_duration(expires_in, "--expires-in", UNCHANGED)
+    return SystemClock().now() + read_duration(expires_in, "--expires-in", UNCHANGED, also=NEVER)
 
 
 def _show_new(screen: Screen, callers: Callers, text: str) -> None:

@@ -113,8 +113,9 @@ class TestAuthenticate:
         clock.advance(DAY.total_seconds())
         unknown_id = f"cfes_{'a' * 10}_{token[-43:]}"
         wrong_secret = token[:16] + ("A" if token[16] != "A" else "B") + token[17:]
-        answers = {refusal(callers, each) for each in (expired, revoked, unknown_id, wrong_secret, "", None)}
+        answers = {refusal(callers, each) for each in (expired, revoked, unknown_id, wrong_secret, "")}
         assert len(answers) == 1
+        assert "the request has no token" in refusal(callers, None)
         assert "cfes token rotate" in answers.pop()
 
     @pytest.mark.parametrize(

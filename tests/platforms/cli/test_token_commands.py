@@ -86,7 +86,7 @@ class TestCreate:
     def test_an_unknown_length_of_time_is_refused(self, text: str, cfes: Cfes, callers: Callers) -> None:
         ended = cfes("token", "create", "tines", "--scopes", "read", f"--expires-in={text}")
         assert ended.code == 2
-        assert "--expires-in must be a number with m, h, d or w" in ended.error["message"]
+        assert "--expires-in must be never or a number with m, h, d or w" in ended.error["message"]
         assert callers.records() == []
 
     @pytest.mark.parametrize(

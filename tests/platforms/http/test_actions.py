@@ -72,6 +72,12 @@ def test_a_body_that_is_no_json_object_is_refused(client: httpx.Client, content:
     assert answer.status_code == status, answer.text
 
 
+def test_a_wrong_method_names_the_right_one(client: httpx.Client) -> None:
+    answer = client.get("/v1/actions/get-job")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+    assert answer.json()["error"]["help"] == "Nothing was run. Allowed: POST"
+
+
 def test_a_repeated_request_gets_the_first_answer(client: httpx.Client) -> None:
     key = {"Idempotency-Key": "case-1"}
     first = client.post("/v1/actions/create-move-job", json=MOVE, headers=key)

@@ -62,6 +62,7 @@ def test_a_request_without_a_valid_token_is_refused(shared: SharedService, heade
     assert answer.json()["error"]["type"] == "AuthenticationFailed"
     assert answer.json()["error"]["applied"] == "no"
     assert UNKNOWN not in answer.text
+    assert ("has no token" in answer.text) == (header is None)
 
 
 def test_every_operation_needs_one_of_its_scopes(shared: SharedService, one_scope: dict[Scope, str]) -> None:

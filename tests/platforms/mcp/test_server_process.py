@@ -72,3 +72,17 @@ def test_a_server_that_cannot_start_says_so_on_standard_error_alone() -> None:
         )
         assert (ended.returncode, ended.stdout) == (code, b"")
         assert b"changed: nothing" in ended.stderr
+
+
+def test_a_person_on_a_terminal_learns_what_the_command_waits_for(settings: dict[str, str]) -> None:
+    keyboard, terminal = os.openpty()
+    with subprocess.Popen(
+        [CFES, "mcp"], env=settings, stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        os.close(terminal)
+        assert process.stderr is not None
+        assert b"Waiting for an MCP client" in process.stderr.readline()
+        os.close(keyboard)
+        process.terminate()
+        out, _ = process.communicate(timeout=30)
+    assert out == b""
