@@ -12,6 +12,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -20,9 +21,9 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from actions import get_job
 from actions.shapes.example_job import JOB_ID, example_job
@@ -63,6 +64,12 @@ class Client:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
     def post(self, path: str, body: object) -> int:
         self._connection.request("POST", path, json.dumps(body), self._headers)
         answer = self._connection.getresponse()
@@ -73,6 +80,16 @@ class Client:
         status = self.post("/v1/actions/get-job", {"job_id": JOB_ID})
         if status != 200:
             raise AssertionError(f"get-job was answered {status}")
+
+    def wait_for_job(self) -> None:
+        with suppress(OSError, http.client.HTTPException), self:
+            self.post("/v1/actions/wait-for-job", {"job_id": JOB_ID, "timeout_seconds": 60})
+
+    def abort(self) -> None:
+        """End a request that another thread has sent."""
+        if self._connection.sock is not None:
+            with suppress(OSError):
+                self._connection.sock.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager
@@ -92,13 +109,17 @@ def service(base_url: str, state: Path) -> Iterator[tuple[int, str]]:
     command = [sys.executable, "-m", "platforms.cli", "serve", "--port", "0"]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)  # noqa: S603 -- own program
     assert process.stderr is not None  # noqa: S101 -- for the type
+    line = process.stderr.readline()
+    # What nobody reads would stop the service.
+    drain = threading.Thread(target=process.stderr.read, daemon=True)
+    drain.start()
     try:
-        line = process.stderr.readline()
-        threading.Thread(target=process.stderr.read, daemon=True).start()
         yield int(line.split(". Ctrl")[0].rpartition(":")[2]), token
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=60)
+        drain.join()
+        process.stderr.close()
 
 
 def timed(call: Callable[[], object]) -> float:
@@ -116,7 +137,7 @@ def measure(samples: int = SAMPLES, seconds: float = SECONDS, callers: int = CAL
         settings = {"account_id": ACCOUNT, "api_token": TOKEN, "base_url": base_url}
         connection = Connection.checked({**settings, "state_directory": str(folder / "direct")})
         api = stack.enter_context(EmailSecurity(connection))
-        client = Client(port, token)
+        client = stack.enter_context(Client(port, token))
         direct, through = [], []
         for number in range(samples + 10):
             pair = timed(lambda: get_job.run({"job_id": JOB_ID}, api)), timed(client.get_job)
@@ -124,7 +145,8 @@ def measure(samples: int = SAMPLES, seconds: float = SECONDS, callers: int = CAL
             if number >= 10:
                 direct.append(pair[0])
                 through.append(pair[1])
-        waiting = _with_waits(port, token, samples)
+        waits = stack.enter_context(_waits(port, token))
+        waiting = _while(waits, client, samples)
         load = asyncio.run(_load(port, token, callers, seconds))
         ratio = statistics.median(ours / bare for ours, bare in zip(through, direct, strict=True))
         return Measured(
@@ -137,17 +159,27 @@ def measure(samples: int = SAMPLES, seconds: float = SECONDS, callers: int = CAL
         )
 
 
-def _with_waits(port: int, token: str, samples: int) -> list[float]:
-    """Return the times of get-job while 45 waits are open."""
-    body = {"job_id": JOB_ID, "timeout_seconds": 60}
-    waits = [
-        threading.Thread(target=lambda: Client(port, token).post("/v1/actions/wait-for-job", body), daemon=True)
-        for _ in range(WAITS)
-    ]
+@contextmanager
+def _waits(port: int, token: str) -> Iterator[list[threading.Thread]]:
+    """Open 45 waits, and close them at the end of the block."""
+    clients = [Client(port, token) for _ in range(WAITS)]
+    waits = [threading.Thread(target=client.wait_for_job, daemon=True) for client in clients]
     for wait in waits:
         wait.start()
+    try:
+        yield waits
+    finally:
+        for client in clients:
+            client.abort()
+        for wait in waits:
+            wait.join()
+
+
+def _while(waits: Sequence[threading.Thread], client: Client, samples: int) -> list[float]:
+    """Return the times of get-job while the waits are open."""
     time.sleep(2)
-    client = Client(port, token)
+    if not all(wait.is_alive() for wait in waits):
+        raise AssertionError("a wait has ended")
     times = []
     for _ in range(samples):
         times.append(timed(client.get_job))
