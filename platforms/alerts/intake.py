@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from connectors.call_log import LOGGER
@@ -76,10 +76,21 @@ class AlertIntake:
             self._wake.clear()
             postponed = True
             # A directory that can't be read for the moment is read again later.
-            with suppress(OSError):
+            with suppress(OSError), _defects_logged():
                 postponed = sum(_logged(done) for done in processor.process_waiting()) > 0
             if not self._stopping.is_set():
                 self._wake.wait(RETRY_SECONDS if postponed else None)
+
+
+@contextmanager
+def _defects_logged() -> Iterator[None]:
+    """Log a defect, so that it does not end the thread: the batches wait for the next attempt."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception:  # noqa: BLE001 -- a defect in one batch must not end the intake
+        LOGGER.exception("alerts can't be processed: a defect")
 
 
 def _logged(done: Processed) -> bool:

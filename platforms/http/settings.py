@@ -66,7 +66,8 @@ class HttpSettings(BaseModel):
     )
     call_seconds: float = Field(
         60,
-        ge=5,
+        # A change waits 30 s for its own answer.
+        ge=35,
         le=900,
         description="The time limit of a call, in seconds. A wait or an export then answers `done: false`.",
         json_schema_extra=variable("CFES_HTTP_CALL_SECONDS"),
