@@ -66,8 +66,10 @@ def start_service(environment: Mapping[str, str]) -> RunningService:
     return RunningService(service, f"http://127.0.0.1:{bound.getsockname()[1]}", server, thread)
 
 
-def wait_for_run(client: httpx.Client, run_id: str, *statuses: str, seconds: float = 20) -> dict[str, Any]:
-    """Return a run once it has one of these statuses; by default once it has ended."""
+def wait_for_run(
+    client: httpx.Client, run_id: str, *statuses: str, seconds: float = 20, pause: float = 0.05
+) -> dict[str, Any]:
+    """Return a run once it has one of these statuses; by default once it has ended. pause: between two looks."""
     wanted = statuses or ("completed", "refused", "incomplete", "failed", "cancelled")
     end = time.monotonic() + seconds
     while True:
@@ -75,4 +77,4 @@ def wait_for_run(client: httpx.Client, run_id: str, *statuses: str, seconds: flo
         if run["status"] in wanted:
             return run
         assert time.monotonic() < end, f"the run is {run['status']} at {run['at_step']}"
-        threading.Event().wait(0.05)
+        threading.Event().wait(pause)

@@ -48,7 +48,7 @@ def _jobs(sandbox: RunningSandbox) -> list[dict[str, Any]]:
     return found
 
 
-def _until(reached: Callable[[], Any], seconds: float = 20) -> None:
+def _until(reached: Callable[[], Any], seconds: float = 90) -> None:
     end = time.monotonic() + seconds
     while not reached():
         assert time.monotonic() < end

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -21,6 +21,12 @@ AS_RUN = {"Prefer": "respond-async"}
 
 
 @pytest.fixture
+def sandbox(start_sandbox: Callable[..., RunningSandbox]) -> RunningSandbox:
+    """The workers have the clock of this machine."""
+    return start_sandbox(manual_clock=False)
+
+
+@pytest.fixture
 def client(
     fleet: Fleet, environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[httpx.Client]:
@@ -31,7 +37,7 @@ def client(
         "CFES_TEMPORAL_ADDRESS": fleet.settings.address,
         "CFES_TEMPORAL_TASK_QUEUE": fleet.settings.task_queue,
     }
-    for name, value in environment.items():
+    for name, value in {**environment, "CFES_LISTING_LAG_SECONDS": "0"}.items():
         monkeypatch.setenv(name, value)
     token = Callers(settings["CFES_STATE_DIR"]).create("ana@corp.example", ("read", "write"), expires_at=None)
     service = start_service(settings)
@@ -46,7 +52,7 @@ def test_a_run_goes_to_the_workers_with_its_requester(
     with WorkerActions() as actions, fleet.worker(actions, is_sandboxed=False):
         begun = client.post("/v1/actions/create-move-job", json=MOVE, headers={**AS_RUN, "Idempotency-Key": "one"})
         assert begun.status_code == 202, begun.text
-        run = wait_for_run(client, begun.json()["run_id"], seconds=60)
+        run = wait_for_run(client, begun.json()["run_id"], seconds=60, pause=0.5)
         assert run["status"] == "completed", run
         assert run["requested_by"] == "ana@corp.example"
         again = client.post("/v1/actions/create-move-job", json=MOVE, headers={**AS_RUN, "Idempotency-Key": "one"})
@@ -66,7 +72,7 @@ def test_a_run_of_a_caller_names_no_path_of_a_worker(client: httpx.Client, fleet
         params = {"export": str(secret), "dry_run": True}
         begun = client.post("/v1/actions/restore-messages", json=params, headers=AS_RUN)
         if begun.status_code == 202:
-            run = wait_for_run(client, begun.json()["run_id"], seconds=60)
+            run = wait_for_run(client, begun.json()["run_id"], seconds=60, pause=0.5)
             assert run["status"] == "failed"
             assert run["error"]["type"] == "ParameterError"
         else:
