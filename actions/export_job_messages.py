@@ -135,10 +135,8 @@ def export_job_messages(p: Params, api: EmailSecurity) -> Result:
 def _bundle_problems(p: Params) -> list[Problem]:
     problems: list[Problem] = []
     if p.evidence is None:
-        given = {"plan": p.plan, "approvals": p.approvals, "about": p.about}
-        problems += [
-            {"pointer": f"/{name}", "message": "is for `evidence: bundle`"} for name in given if given[name] is not None
-        ]
+        given = [name for name in ("plan", "approvals", "about") if getattr(p, name) is not None]
+        problems += [{"pointer": f"/{name}", "message": "is for `evidence: bundle`"} for name in given]
     if p.pseudonymize and p.approvals:
         message = "name the approvers: leave approvals out of a pseudonymized export"
         problems.append({"pointer": "/approvals", "message": message})
