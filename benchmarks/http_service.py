@@ -110,7 +110,7 @@ def service(base_url: str, state: Path) -> Iterator[tuple[int, str]]:
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)  # noqa: S603 -- own program
     assert process.stderr is not None  # noqa: S101 -- for the type
     line = process.stderr.readline()
-    # What nobody reads would stop the service.
+    # A full pipe would stop the service.
     drain = threading.Thread(target=process.stderr.read, daemon=True)
     drain.start()
     try:

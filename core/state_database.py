@@ -77,7 +77,7 @@ def unusable(file: StateFile, error: Exception) -> ConnectionSettingsError:
 def create_private_file(path: Path) -> None:
     """Create a file of the state directory if it is missing.
 
-    Raises: ConnectionSettingsError if it is no regular file or others can use it; OSError.
+    Raises: ConnectionSettingsError if it is not a regular file, or others can use it; OSError.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     descriptor = os.open(path, flags, 0o600)

@@ -1,4 +1,4 @@
-"""Read a text file that decides what this process may do: nobody but root and this user may be able to change it."""
+"""Read a text file that decides what this process may do: only root and this user may be able to change it."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from playbooks.drivers.run_store import RunStore
 from playbooks.drivers.store.records import ENDED
 from playbooks.language.errors import RunInProgress, RunNotFound
 
-# How often the queue is read, in seconds, besides the times at which somebody adds to it.
+# How often the queue is read, in seconds, besides each time that a run is added.
 INTERVAL = 1.0
 
 # A longer sleep leaves the run, so that it occupies no worker.
